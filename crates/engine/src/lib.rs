@@ -1,0 +1,1 @@
+//! The engine: sockets, deadlines and shared memory, without Python.
