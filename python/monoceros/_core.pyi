@@ -12,6 +12,18 @@ BOOTING: Final = 1
 READY: Final = 2
 DRAINING: Final = 3
 
+def set_parent_death_signal(signal: int, /) -> None:
+    """Send this process SIGKILL or SIGTERM when its parent dies; 0 switches it off.
+
+    Raises ValueError for any other signal, OSError when the kernel refuses.
+    """
+
+def become_subreaper() -> None:
+    """Orphaned descendants become children of this process."""
+
+def memory_file(name: str, /) -> int:
+    """A descriptor of an anonymous file in memory, closed on exec."""
+
 @final
 class Scoreboard:
     """Anonymous shared memory, made by the arbiter before the first fork, inherited by all.
@@ -92,6 +104,12 @@ class SlotStatus:
     @property
     def statuses(self) -> tuple[int, int, int, int, int]:
         """Answers of class 1xx .. 5xx."""
+    @property
+    def latencies(self) -> list[int]:
+        """Requests by duration; bucket n holds those of 2**n to 2**(n+1) microseconds."""
+    @property
+    def queue_times(self) -> list[int]:
+        """Requests that waited for an app thread, by their wait; buckets as in latencies."""
     @property
     def running(self) -> list[Running]:
         """What the app threads run now; threads that run nothing are left out."""
