@@ -1,0 +1,65 @@
+//! What a request head may measure, and how doubtful field names are treated.
+
+/// Stands in for "unlimited" in [`Limits::request_line`] and [`Limits::field_size`]: far above what
+/// any client sends, low enough that one connection cannot take the memory of the others.
+pub const LINE_MAX: usize = 1 << 20;
+
+/// Stands in for "unlimited" in [`Limits::fields`].
+pub const FIELDS_MAX: usize = 32_768;
+
+/// A head is never longer than this, whatever the other limits add up to. It also keeps every
+/// offset within the `u32` of a span.
+pub(crate) const HEAD_MAX: usize = 16 << 20;
+
+/// How long the parts of a request head may be. The same limits hold for trailer fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the request line without its CRLF. Beyond: 414.
+    pub request_line: usize,
+    /// Number of field lines. Beyond: 431.
+    pub fields: usize,
+    /// Bytes of one field line with its CRLF. Beyond: 431.
+    pub field_size: usize,
+}
+
+impl Limits {
+    /// Limits as an operator sets them: 0 stands for unlimited, which is a large maximum
+    /// (1 MiB for a line, 32768 fields), and so does anything above that maximum.
+    pub fn new(request_line: usize, fields: usize, field_size: usize) -> Limits {
+        fn bounded(limit: usize, most: usize) -> usize {
+            if limit == 0 { most } else { limit.min(most) }
+        }
+        Limits {
+            request_line: bounded(request_line, LINE_MAX),
+            fields: bounded(fields, FIELDS_MAX),
+            field_size: bounded(field_size, LINE_MAX),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// Gunicorn's defaults: 4094 bytes, 100 fields, 8190 bytes.
+    fn default() -> Limits {
+        Limits::new(4094, 100, 8190)
+    }
+}
+
+/// What becomes of a field whose name has an underscore. In the environment of an app `A_B` and
+/// `A-B` are one key, so that a client could pretend to be a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnderscoreNames {
+    /// Leave the field out of [`Head::fields`](crate::Head::fields).
+    #[default]
+    Drop,
+    /// Answer 400.
+    Refuse,
+    /// Let it pass: only safe when something in front filters.
+    Map,
+}
+
+/// How a request is read where the operator has a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Fields with an underscore in their name.
+    pub underscores: UnderscoreNames,
+}

@@ -1,0 +1,1 @@
+//! Byte classes and the scanning of many bytes at once.
