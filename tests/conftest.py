@@ -1,0 +1,53 @@
+"""Fixtures for all tests.
+
+`serve` starts real servers and puts every one of them through the gate when the test ends. A test
+marked `alone` runs while no other test does.
+"""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.quiet import presence
+from support.serving import Serve
+
+_SERVE = pytest.StashKey[Serve]()
+
+#: How much of each log a failure report shows, in characters.
+REPORTED = 20_000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "alone: measures time; no other test runs meanwhile")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and _SERVE in item.stash:
+        for server in item.stash[_SERVE].servers:
+            name = " ".join(server.arguments)
+            report.sections.append((f"log of {name}", server.log[-REPORTED:]))
+            if server.stdout:
+                report.sections.append((f"stdout of {name}", server.stdout[-REPORTED:]))
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _presence(request: pytest.FixtureRequest) -> Iterator[None]:
+    with presence(alone=request.node.get_closest_marker("alone") is not None):
+        yield
+
+
+@pytest.fixture
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+    """Starts servers: see support.serving.Serve."""
+    serving = Serve(tmp_path)
+    request.node.stash[_SERVE] = serving
+    yield serving
+    complaints = serving.finish()
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)

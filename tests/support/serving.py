@@ -1,0 +1,90 @@
+"""How tests start servers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from support.client import Address
+from support.ports import free_port
+from support.server import Server
+
+
+class Serve:
+    """Starts servers, each in a directory of its own, and puts all through the gate at the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.servers: list[Server] = []
+
+    def __call__(
+        self,
+        app: str | None = "probes:app",
+        *options: str,
+        workers: int = 1,
+        bind: str | None = None,
+        address: Address | None = None,
+        config: str | None = None,
+        files: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
+        program: Sequence[str] | None = None,
+        wait: bool = True,
+        probe: str | None = "/",
+    ) -> Server:
+        """Start a server and wait until it serves.
+
+        `app` is the app module (None: none on the command line), `options` stand before it.
+        `config` is the text of a config file, `files` are written into its directory. `bind` None
+        means a free port; "" means that no --bind is given, and `address` says where it listens.
+        `workers` is how many are asked for and waited for. `wait` False does not wait at all;
+        `probe` None sends no first request.
+        """
+        directory = self._directory / f"server-{len(self.servers)}"
+        directory.mkdir()
+        for name, text in (files or {}).items():
+            (directory / name).write_text(text)
+        arguments: list[str] = []
+        if config is not None:
+            (directory / "conf.py").write_text(config)
+            arguments += ["--config", "conf.py"]
+        if bind is None:
+            address = ("127.0.0.1", free_port())
+            bind = f"127.0.0.1:{address[1]}"
+        elif bind.startswith("unix:"):
+            address = address or bind.removeprefix("unix:")
+        if bind:
+            arguments += ["--bind", bind]
+        if workers != 1:
+            arguments += ["--workers", str(workers)]
+        arguments += options
+        if app is not None:
+            arguments.append(app)
+        assert address is not None, "say where it listens"
+        server = Server(
+            directory,
+            arguments,
+            address=address,
+            workers=workers,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            program=program,
+        )
+        self.servers.append(server)
+        server.start()
+        if wait:
+            server.wait_listening()
+            server.wait_workers()
+            if probe is not None:
+                server.wait_answer(probe)
+        return server
+
+    def finish(self) -> list[str]:
+        """The gate for every server; what is wrong."""
+        complaints = []
+        for server in self.servers:
+            try:
+                server.finish()
+            except AssertionError as error:
+                complaints.append(str(error))
+        return complaints
