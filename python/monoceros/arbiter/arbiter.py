@@ -1,0 +1,478 @@
+"""The arbiter: one loop that hears signals, workers and molds, and makes of them what `states` says.
+
+Rules:
+- One thread. Nothing in the loop waits but the loop's own poll; reload, stop and respawn are
+  states that each turn looks at.
+- The app is never imported here, with preload neither.
+- A hook that fails is logged by its name; only on_starting and when_ready can keep the server from
+  starting.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, NoReturn
+
+from monoceros import SERVER_SOFTWARE, __version__, _core
+from monoceros.arbiter import spawn, states
+from monoceros.arbiter.backoff import Backoff
+from monoceros.arbiter.environment import EnvironmentOverlay
+from monoceros.arbiter.fleet import Fleet, WorkerRecord
+from monoceros.arbiter.generation import Generation
+from monoceros.arbiter.mold import Mold
+from monoceros.arbiter.plan import make_plan
+from monoceros.arbiter.reaper import Reaper
+from monoceros.arbiter.reload import Reload
+from monoceros.arbiter.signals import SignalInbox, signal_name
+from monoceros.arbiter.spawner import Spawner
+from monoceros.arbiter.stacks import StackFile
+from monoceros.arbiter.states import (
+    Departure,
+    ServerEvent,
+    ServerState,
+    WorkerEvent,
+    WorkerState,
+)
+from monoceros.arbiter.stopping import Stopping
+from monoceros.arbiter.watchdog import Watchdog
+from monoceros.errors import ConfigError, HaltServer
+from monoceros.listeners import ATTEMPTS, PAUSE, AddressInUse, Listener, open_listeners
+from monoceros.pidfile import Pidfile
+
+#: Slots of the scoreboard: room for a whole new generation beside the old one, and for TTIN.
+LEAST_SLOTS: Final = 64
+SLOTS_PER_WORKER: Final = 4
+SPARE_SLOTS: Final = 32
+
+#: Threads per slot at least, so that a reload may ask for more than the start did.
+LEAST_THREADS: Final = 32
+
+#: Exit status after an exception that the arbiter did not expect (Gunicorn's contract).
+BUG_STATUS: Final = 255
+
+
+class Arbiter:
+    """The master process: `run` starts the server and leaves by SystemExit when it has stopped.
+
+    Attributes and methods without documentation of their own are the ones that hook authors know
+    from Gunicorn.
+    """
+
+    WORKER_BOOT_ERROR: ClassVar[int] = spawn.BOOT_ERROR
+    APP_LOAD_ERROR: ClassVar[int] = spawn.APP_LOAD_ERROR
+    START_CTX: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self, app: Any) -> None:
+        """Raises ConfigError for a configuration that cannot be used."""
+        os.environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
+        self.app = app
+        self.pid = os.getpid()
+        self.master_name = "Master"
+        self.master_pid = 0
+        self.reexec_pid = 0
+        self.systemd = False
+        self.dirty_arbiter_pid = 0
+        self.dirty_arbiter: Any = None
+        self.worker_age = 0
+        self.pidfile: Pidfile | None = None
+        self.LISTENERS: list[Listener] = []
+        self._num_workers: int | None = None
+        self.environment = EnvironmentOverlay()
+        self.log: Any = None
+        self.setup(app)
+
+        self.state = ServerState.STARTING
+        self.started_at = time.monotonic()
+        #: A worker has been READY since the start.
+        self.ever_ready = False
+        self.inbox = SignalInbox()
+        self.SIG_QUEUE = self.inbox.queue
+        # Whoever holds the reading end learns of our death, however it came.
+        self.lifeline, self._lifeline_writer = os.pipe2(os.O_CLOEXEC)
+        self.scoreboard = _core.Scoreboard(
+            max(LEAST_SLOTS, SLOTS_PER_WORKER * self.cfg.workers + SPARE_SLOTS),
+            max(LEAST_THREADS, self.cfg.threads),
+        )
+        self.fleet = Fleet(self.scoreboard)
+        self.WORKERS = self.fleet.workers
+        self.generations: list[Generation] = []
+        self.molds: list[Mold] = []
+        self.backoff = Backoff(self.cfg.respawn_backoff)
+        self.reloading = Reload(self)
+        self.stop_order = Stopping(self)
+        self.spawner = Spawner(self)
+        self.reaper = Reaper(self)
+        self.watchdog = Watchdog(self)
+        self.START_CTX.update({"args": sys.argv[:], "cwd": os.getcwd(), 0: sys.executable})
+
+    # What hook authors read.
+
+    def setup(self, app: Any) -> None:
+        """Take the app's configuration."""
+        self.app = app
+        cfg = app.cfg
+        if self.log is None:
+            self.log = cfg.logger_class(cfg)
+        self._take_cfg(cfg)
+        self.environment.apply(cfg.env)
+        self.num_workers = cfg.workers
+
+    def _take_cfg(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self.worker_class = cfg.worker_class
+        self.address = cfg.address
+        self.timeout = cfg.timeout
+        self.proc_name = cfg.proc_name
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers are wanted."""
+        return self._num_workers or 0
+
+    @num_workers.setter
+    def num_workers(self, value: int) -> None:
+        old, self._num_workers = self._num_workers, value
+        self.run_hook("nworkers_changed", self, value, old)
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that is to serve."""
+        return self.generations[-1]
+
+    @property
+    def stopping(self) -> bool:
+        """The server is on its way out."""
+        return self.state not in (ServerState.STARTING, ServerState.RUNNING)
+
+    @property
+    def stopping_quickly(self) -> bool:
+        """Nobody waits for requests any more."""
+        return self.state is ServerState.STOPPING_QUICKLY
+
+    def wakeup(self) -> None:
+        """Make the loop turn at once. Safe in any thread."""
+        self.inbox.wake()
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        """Send a worker a signal; TERM drains it and KILL ends it, and it is replaced."""
+        record = self.fleet.of_pid(pid)
+        now = time.monotonic()
+        if record is not None and sig == signal.SIGTERM:
+            self.fleet.retire(record, Departure.OPERATOR, now)
+        elif record is not None and sig == signal.SIGKILL:
+            self.fleet.kill(record, Departure.OPERATOR)
+        elif record is not None:
+            self.fleet.broadcast(sig, [record])
+        self.wakeup()
+
+    def kill_workers(self, sig: int) -> None:
+        """`kill_worker` for all."""
+        for pid in list(self.WORKERS):
+            self.kill_worker(pid, sig)
+
+    def stop(self, graceful: bool = True) -> None:
+        """Begin to stop; returns at once, the loop does the rest."""
+        self.stop_order.begin(time.monotonic(), graceful=graceful)
+
+    def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
+        """Begin to stop for a reason that is logged; returns at once."""
+        self.stop_order.begin(
+            time.monotonic(), graceful=True, reason=reason, exit_status=exit_status
+        )
+
+    def reload(self) -> None:
+        """As HUP does; returns at once."""
+        self.reloading.want()
+        self.wakeup()
+
+    def reexec(self) -> None:
+        """USR2."""
+        self.log.warning("An upgrade by USR2 is not supported by this release; nothing is done.")
+
+    def spawn_worker(self) -> None:
+        """Start one worker beyond those that are there."""
+        self.spawner.start(1, time.monotonic())
+
+    def spawn_workers(self) -> None:
+        """Start the workers that are missing."""
+        self.manage_workers()
+
+    def reap_workers(self) -> None:
+        """Look for children that have ended."""
+        self.reaper.turn()
+
+    def murder_workers(self) -> None:
+        """Look at every deadline."""
+        self.watchdog.turn(time.monotonic())
+
+    def run_hook(self, name: str, *arguments: Any) -> None:
+        """Run a hook of the configuration. What it raises is logged and goes no further, but for
+        the two ways to order a stop: SystemExit and HaltServer."""
+        try:
+            getattr(self.cfg, name)(*arguments)
+        except HaltServer as order:
+            self.halt(order.reason, order.exit_status)
+        except SystemExit as order:
+            self.halt(f"The {name} hook asked for it.", spawn.exit_code(order))
+        except Exception:
+            self.log.exception("Exception in %s hook", name)
+
+    # From start to end.
+
+    def run(self) -> NoReturn:
+        """Serve until told to stop; raises SystemExit with the exit status."""
+        try:
+            self._start()
+            while self.state is not ServerState.STOPPED:
+                self._turn()
+        except Exception:
+            self.log.exception("Unhandled exception in main loop")
+            self._end_all()
+            self.stop_order.exit_status = BUG_STATUS
+        self._finish()
+
+    def _start(self) -> None:
+        try:
+            self.inbox.install()
+            self.log.info("Starting monoceros %s", __version__)
+            if self.cfg.pidfile is not None:
+                self.pidfile = Pidfile(self.cfg.pidfile)
+                self.pidfile.create(self.pid)
+            self._start_hook("on_starting")
+            self.LISTENERS = open_listeners(self.cfg.address, self.cfg, retry=self._retry_bind())
+            self.generations.append(Generation(1, self.cfg, self.LISTENERS, self.worker_class))
+            addresses = ",".join(str(listener) for listener in self.LISTENERS)
+            self.log.info("Listening at: %s (%s)", addresses, self.pid)
+            self.log.info("Using worker: %s", self.cfg.worker_class_str)
+            if hasattr(self.worker_class, "check_config"):
+                self.worker_class.check_config(self.cfg, self.log)
+            self._start_hook("when_ready")
+            self.set_title()
+        except (ConfigError, RuntimeError, OSError) as error:
+            self.log.error("%s", error)
+            self.stop_order.exit_status = 1
+        except HaltServer as order:
+            self.stop_order.reason = order.reason
+            self.stop_order.exit_status = order.exit_status
+        except SystemExit as order:
+            self.stop_order.exit_status = spawn.exit_code(order)
+        else:
+            if not self.stopping:
+                self.state = states.step(states.SERVER_MOVES, self.state, ServerEvent.STARTED)
+            return
+        self._finish()
+
+    def _start_hook(self, name: str) -> None:
+        """A hook without which the server does not start."""
+        try:
+            getattr(self.cfg, name)(self)
+        except HaltServer:
+            raise
+        except Exception:
+            self.log.exception("Exception in %s hook: the server does not start", name)
+            raise SystemExit(1) from None
+
+    def _retry_bind(self) -> Callable[[AddressInUse], bool]:
+        attempts = 1
+
+        def retry(error: AddressInUse) -> bool:
+            nonlocal attempts
+            if attempts >= ATTEMPTS:
+                return False
+            if attempts == 1:
+                self.log.info("%s; trying again for %d s", error, (ATTEMPTS - 1) * PAUSE)
+            attempts += 1
+            self.inbox.wait(PAUSE)
+            for number in self.inbox.take():
+                if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                    raise HaltServer(None, 0)
+            return True
+
+        return retry
+
+    def _finish(self) -> NoReturn:
+        """The workers are gone (or never were): clear up and leave."""
+        order = self.stop_order
+        self.close_listeners()
+        self.log.log(40 if order.exit_status else 20, "Shutting down: %s", self.master_name)
+        if order.reason is not None:
+            self.log.log(40 if order.exit_status else 20, "Reason: %s", order.reason)
+        if self.pidfile is not None:
+            self.pidfile.remove()
+        try:
+            self.cfg.on_exit(self)
+        except Exception:
+            self.log.exception("Exception in on_exit hook")
+        raise SystemExit(order.exit_status)
+
+    def _end_all(self) -> None:
+        """After a bug in the loop: end every process by the shortest way."""
+        for record in self.fleet:
+            if record.pid is not None:
+                self.fleet.kill(record, Departure.STOP)
+        for mold in self.molds:
+            mold.kill(Departure.STOP)
+
+    # The loop.
+
+    def _turn(self) -> None:
+        for number in self.inbox.take():
+            self._take_signal(number)
+        # Before the workers are looked at: what they write from now on wakes the next poll.
+        self.scoreboard.acknowledge()
+        self.spawner.hear_molds()
+        self.reaper.turn()
+        now = time.monotonic()
+        for record in self.fleet:
+            self.observe(record, now)
+        self.watchdog.turn(now)
+        if self.stopping:
+            self.stop_order.turn(now)
+        else:
+            self.reloading.turn(now)
+            self.manage_workers()
+        self.spawner.bury_molds(now)
+        self.fleet.share()
+        if self.state is not ServerState.STOPPED:
+            self._wait()
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        until = self.watchdog.next_deadline(now)
+        if self.backoff.next_at > now:
+            until = min(until, self.backoff.next_at)
+        poller = select.poll()
+        poller.register(self.inbox.fileno(), select.POLLIN)
+        poller.register(self.scoreboard.fileno(), select.POLLIN)
+        for mold in self.molds:
+            if not mold.hung_up:
+                poller.register(mold.channel.fileno(), select.POLLIN)
+        # Rounded up: a wait that ends just before its deadline would turn the loop for nothing.
+        poller.poll(max(0.0, until - now) * 1000 + 1)
+
+    def observe(self, record: WorkerRecord, now: float) -> None:
+        """See what a worker says of itself in its slot."""
+        status = self.scoreboard.read(record.slot)
+        says_ready = status.state in (_core.READY, _core.DRAINING)
+        if record.state is WorkerState.BOOTING and says_ready and status.ready_at:
+            record.move(WorkerEvent.SERVES)
+            record.ready_at = status.ready_at
+            record.worker.booted = True
+            record.generation.proven = True
+            record.generation.seen.forget()
+            self.ever_ready = True
+        if record.state is not WorkerState.READY:
+            return
+        if status.state == _core.DRAINING:
+            self.fleet.retired_itself(record, now)
+            return
+        self.backoff.ready(now, record.started_at, record.ready_at or now)
+        if status.recycle and record.marked is None and not self._recycling():
+            record.marked = Departure.RECYCLE
+            self.log.info("Autorestarting worker after current request. (pid:%s)", record.pid)
+
+    def _recycling(self) -> bool:
+        """One worker at a time is replaced because it asked for it."""
+        return any(
+            record.marked is Departure.RECYCLE and record.state is WorkerState.READY
+            for record in self.fleet
+        )
+
+    def manage_workers(self) -> None:
+        """Start who is missing, drain who can be spared."""
+        now = time.monotonic()
+        plan = make_plan(self.fleet, self.generation, self.num_workers)
+        for record, departure in plan.retire:
+            self.fleet.retire(record, departure, now)
+        if plan.missing:
+            self.spawner.start(plan.missing, now)
+
+    # Signals.
+
+    def _take_signal(self, number: int) -> None:
+        name = signal_name(number).removeprefix("SIG").lower()
+        if number == signal.SIGCHLD:
+            self.log.debug("Handling signal: chld")
+            return
+        self.log.info("Handling signal: %s", name)
+        if number == signal.SIGTERM:
+            # A second one means that somebody does not want to wait.
+            graceful = self.state is not ServerState.STOPPING_GRACEFULLY
+            self.stop_order.begin(time.monotonic(), graceful=graceful)
+        elif number in (signal.SIGINT, signal.SIGQUIT):
+            self.stop_order.begin(time.monotonic(), graceful=False)
+        elif number == signal.SIGUSR1:
+            self.log.reopen_files()
+            self.fleet.broadcast(signal.SIGUSR1)
+            for mold in self.molds:
+                mold.tell(signal.SIGUSR1)
+        elif self.stopping:
+            return
+        elif number == signal.SIGHUP:
+            self.reloading.want()
+        elif number == signal.SIGTTIN:
+            self.num_workers += 1
+        elif number == signal.SIGTTOU:
+            if self.num_workers > 1:
+                self.num_workers -= 1
+        elif number == signal.SIGUSR2:
+            self.reexec()
+        elif number == signal.SIGWINCH:
+            self.log.debug("SIGWINCH ignored: this is no daemon.")
+        else:
+            self.log.warning("Nothing is done on signal %s", name)
+
+    # Generations.
+
+    def take_generation(self, generation: Generation) -> None:
+        """From now on this generation is to serve; it may be one that did before."""
+        if generation in self.generations:
+            self.generations.remove(generation)
+        self.generations.append(generation)
+        self.LISTENERS = generation.listeners
+        self._take_cfg(generation.cfg)
+        self.backoff.base = generation.cfg.respawn_backoff
+
+    def forget_generations(self, now: float) -> None:
+        """Nobody returns to the others: close what only they had."""
+        for other in self.generations[:-1]:
+            for mold in self.molds:
+                if mold.generation is other:
+                    mold.dismiss(Departure.RELOAD, now)
+            for listener in other.listeners:
+                if listener not in self.generation.listeners:
+                    listener.close()
+                    listener.remove()
+            other.seen.close()
+        del self.generations[:-1]
+
+    def close_listeners(self) -> None:
+        """Close this process's sockets and remove what stands for them."""
+        for generation in self.generations:
+            for listener in generation.listeners:
+                listener.close()
+                listener.remove()
+
+    def set_title(self) -> None:
+        """What `ps` shows."""
+        spawn.title("master", self.proc_name)
+
+    def release_in_child(self, generation: Generation, stacks: StackFile) -> None:
+        """In a worker or mold: close the descriptors that are the arbiter's, or of others. May be
+        called again in a fork of a fork."""
+        self.inbox.close()
+        if self._lifeline_writer >= 0:
+            os.close(self._lifeline_writer)
+            self._lifeline_writer = -1
+        for mold in self.molds:
+            mold.close()
+        for record in self.fleet:
+            if record.stacks is not stacks:
+                record.stacks.close()
+        for other in self.generations:
+            for listener in other.listeners:
+                if listener not in generation.listeners:
+                    listener.close()

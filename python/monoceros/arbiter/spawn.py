@@ -1,0 +1,237 @@
+"""From a fork to the end of a worker process.
+
+Rules, in the order in which they are kept after the fork:
+- The arbiter's signals are blocked until the child has handlers of its own: none is lost, none
+  runs the parent's code.
+- Stacks can be asked for before anything else happens.
+- The process dies with its master: the kernel's parent-death signal, and a check that the master
+  was still there when that was asked for.
+- Descriptors that are the arbiter's alone are closed.
+- Nothing of the parent's call stack is ever returned to: the process leaves through `leave`.
+"""
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import setproctitle
+
+from monoceros import _core
+from monoceros.arbiter.generation import Generation
+from monoceros.arbiter.signals import SIGNALS, ignore
+from monoceros.arbiter.stacks import StackFile
+from monoceros.errors import AppImportError
+from monoceros.workers.seat import Seat
+
+if TYPE_CHECKING:
+    from monoceros.arbiter.arbiter import Arbiter
+
+#: Exit codes of a process that did not get as far as serving (Gunicorn's contract).
+BOOT_ERROR: Final = 3
+APP_LOAD_ERROR: Final = 4
+#: An exception after boot.
+CRASHED: Final = 255
+
+_SERVER_FOLDER: Final = os.path.dirname(  # noqa: PTH120
+    (importlib.util.find_spec("monoceros") or sys.modules[__name__].__spec__).origin or ""  # type: ignore[union-attr]
+)
+
+
+def title(role: str, name: str) -> None:
+    """What `ps` shows: `monoceros: worker [NAME]`."""
+    setproctitle.setproctitle(f"monoceros: {role} [{name}]")
+
+
+def make_worker(server: "Arbiter", generation: Generation, age: int, seat: Seat) -> Any:
+    """The worker object, in the process that forks; runs `pre_fork`.
+
+    Raises what the class's constructor or the hook raises.
+    """
+    cfg = generation.cfg
+    worker = generation.worker_class(
+        age, server.pid, generation.listeners, server.app, cfg.timeout / 2.0, cfg, server.log
+    )
+    if hasattr(worker, "take_seat"):
+        worker.take_seat(seat)
+    cfg.pre_fork(server, worker)
+    return worker
+
+
+def take_own_signals(server: "Arbiter", on_end: Callable[[], None]) -> None:
+    """Replace the arbiter's handlers in a fresh child and let the blocked signals in.
+
+    Args:
+        on_end: called on TERM, INT and QUIT until the child installs its own handlers.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        on_end()
+
+    def reopen(_number: int, _frame: FrameType | None) -> None:
+        server.log.reopen_files()
+
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, ignore)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, reopen)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, end)
+
+
+def die_with(master: int) -> None:
+    """Be killed when the process `master`, our parent, ends; leave at once if it has ended."""
+    _core.set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != master:
+        os._exit(0)
+
+
+def leave_boot() -> None:
+    """Told to end while booting."""
+    raise SystemExit(0)
+
+
+def live_as_worker(
+    server: "Arbiter",
+    worker: Any,
+    seat: Seat,
+    stacks: StackFile,
+    generation: Generation,
+    adopted: Callable[[], None] | None = None,
+) -> NoReturn:
+    """The whole life of a worker process; call it right after fork, with signals blocked.
+
+    Args:
+        adopted: waits until the master is our parent, where it is not from the start.
+    """
+    code = CRASHED
+    try:
+        take_own_signals(server, leave_boot)
+        stacks.register()
+        if adopted is not None:
+            adopted()
+        die_with(server.pid)
+        server.release_in_child(generation, stacks)
+        worker.pid = os.getpid()
+        seat.arrive(worker.pid)
+        code = _work(server, worker, generation)
+    except BaseException:
+        # Nothing that may fail is left to be told through the log here.
+        traceback.print_exc()
+    finally:
+        leave(code, quick=bool(getattr(worker, "quick", False)))
+
+
+def _work(server: "Arbiter", worker: Any, generation: Generation) -> int:
+    cfg, log = generation.cfg, server.log
+    code = 0
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        title("worker", cfg.proc_name)
+        log.info("Booting worker with pid: %s", worker.pid)
+        cfg.post_fork(server, worker)
+        worker.init_process()
+    except SystemExit as end:
+        code = exit_code(end)
+    except BaseException as error:
+        booted = bool(getattr(worker, "booted", False))
+        code = tell_failure(log, generation, error, booted=booted, who="Worker")
+    finally:
+        code = _say_goodbye(server, worker, generation, code)
+    return code
+
+
+def _say_goodbye(server: "Arbiter", worker: Any, generation: Generation, code: int) -> int:
+    log = server.log
+    try:
+        # One TERM is enough, and a second QUIT is not to be waited for.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, ignore)
+        log.info("Worker exiting (pid: %s)", worker.pid)
+        if hasattr(worker, "tmp"):
+            worker.tmp.close()
+        generation.cfg.worker_exit(server, worker)
+    except SystemExit as end:
+        code = exit_code(end)
+    except BaseException:
+        log.exception("Exception in worker_exit hook of worker %s", worker.pid)
+    return code
+
+
+def tell_failure(
+    log: Any, generation: Generation, error: BaseException, *, booted: bool, who: str
+) -> int:
+    """Log why a worker or mold ends, and return its exit code. The traceback of a boot failure
+    is told by the first process of the generation that meets it."""
+    if booted:
+        log.error("Exception in worker process", exc_info=error)
+        return CRASHED
+    code = APP_LOAD_ERROR if isinstance(error, AppImportError) else BOOT_ERROR
+    summary = str(error) if code == APP_LOAD_ERROR else _one_line(error)
+    if not generation.seen.first(error):
+        log.error("%s (pid:%s) failed to boot, as told above: %s", who, os.getpid(), summary)
+    elif code == APP_LOAD_ERROR or not _is_of_the_app(error):
+        log.error("%s (pid:%s) failed to load the app: %s", who, os.getpid(), summary)
+        log.debug("Where that was:", exc_info=error)
+    else:
+        log.error("Exception in worker process", exc_info=error)
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    text = traceback.format_exception_only(error)[-1].strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _is_of_the_app(error: BaseException) -> bool:
+    """Whether any code beside the server's and the import system's was running; a syntax error
+    in the app has run nothing but shows its place."""
+    if isinstance(error, SyntaxError):
+        return True
+    for frame in traceback.extract_tb(error.__traceback__):
+        name = frame.filename
+        if not name.startswith((_SERVER_FOLDER + os.sep, "<frozen importlib")) and not (
+            f"{os.sep}importlib{os.sep}" in name
+        ):
+            return True
+    return False
+
+
+def exit_code(end: SystemExit) -> int:
+    """The status that Python would exit with."""
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def leave(code: int, *, quick: bool = False) -> NoReturn:
+    """End this process as the interpreter would, but for one thing: daemon threads may be stuck in
+    the app or in the engine, and must not be run into by a dying interpreter.
+
+    Args:
+        quick: do not wait for the app's own threads.
+    """
+    try:
+        if not quick:
+            # As the interpreter's own end: executors' threads are told to stop, then the
+            # non-daemon threads are joined. multiprocessing ends its children this way too.
+            threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)

@@ -1,0 +1,1 @@
+"""Worker classes: they build the engine's options, run hooks and end well."""

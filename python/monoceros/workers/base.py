@@ -1,0 +1,210 @@
+"""What every worker class has in common: Gunicorn's Worker, with a seat in the scoreboard.
+
+Rules:
+- The constructor runs in the process that forks (arbiter or mold) and touches no process state.
+- `init_process` runs in the worker: environment, signals, app, `post_worker_init`, then `run`. A
+  subclass that overrides it ends in `super().init_process()`.
+- The worker counts as READY from right before `run`; a class whose `run` still has start-up work to
+  do sets `ready_at_first_notify`, and is READY when it first calls `notify`.
+- While it boots, TERM, INT and QUIT end a worker at once, with status 0. A stray HUP, USR2, TTIN,
+  TTOU or WINCH does nothing.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, ClassVar
+
+from monoceros.workers.seat import Seat
+
+
+class Heartbeat:
+    """`worker.tmp`: Gunicorn's name for what tells the master that the worker lives. It beats the
+    scoreboard; there is no file."""
+
+    def __init__(self) -> None:
+        self._seat: Seat | None = None
+        self._local = time.monotonic()
+
+    def take_seat(self, seat: Seat) -> None:
+        """From now on beat in this seat."""
+        self._seat = seat
+
+    def notify(self) -> None:
+        """Beat."""
+        self._local = time.monotonic()
+        if self._seat is not None:
+            self._seat.beat()
+
+    def last_update(self) -> float:
+        """Time of the last beat, seconds on the monotonic clock."""
+        if self._seat is not None:
+            return self._seat.last_beat() or self._local
+        return self._local
+
+    def fileno(self) -> int:
+        """There is no file: -1."""
+        return -1
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Worker:
+    """Base of all worker classes; see the module for its rules.
+
+    `timeout` is half the setting, the interval in which `notify` has to be called. `max_requests`
+    has its jitter applied and is sys.maxsize when off.
+    """
+
+    SIGNALS: ClassVar[list[signal.Signals]] = [
+        getattr(signal, f"SIG{name}")
+        for name in "ABRT HUP QUIT INT TERM USR1 USR2 WINCH CHLD".split()
+    ]
+    PIPE: ClassVar[list[int]] = []
+
+    #: For classes whose `run` can still fail to start: READY at the first `notify`, not before.
+    ready_at_first_notify: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        age: int,
+        ppid: int,
+        sockets: Sequence[Any],
+        app: Any,
+        timeout: float,
+        cfg: Any,
+        log: Any,
+    ) -> None:
+        self.age = age
+        self.pid: int | str = "[booting]"
+        self.ppid = ppid
+        self.sockets = list(sockets)
+        self.app = app
+        self.timeout = timeout
+        self.cfg = cfg
+        self.booted = False
+        self.aborted = False
+        self.reloader: Any = None
+        self.nr = 0
+        self.max_requests = (
+            cfg.max_requests + random.randint(0, cfg.max_requests_jitter)
+            if cfg.max_requests > 0
+            else sys.maxsize
+        )
+        self.alive = True
+        self.log = log
+        self.tmp = Heartbeat()
+        self.wsgi: Any = None
+        self.wait_fds: list[Any] = []
+        self.seat: Seat | None = None
+        #: Told to end without waiting for anything (INT, QUIT, ABRT).
+        self.quick = False
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+    def take_seat(self, seat: Seat) -> None:
+        """Called by the process that forks, between the constructor and `pre_fork`."""
+        self.seat = seat
+        self.tmp.take_seat(seat)
+
+    def notify(self) -> None:
+        """Tell the master that the worker lives. Call it at least every `timeout` seconds."""
+        self.tmp.notify()
+        if self.ready_at_first_notify and self.booted and self.seat is not None:
+            self._announce()
+
+    def _announce(self) -> None:
+        """READY, once."""
+        if self.seat is not None and not self._announced:
+            self._announced = True
+            self.seat.ready()
+
+    _announced = False
+
+    def run(self) -> None:
+        """Serve until told to end."""
+        raise NotImplementedError
+
+    def init_process(self) -> None:
+        """Become a worker and serve; returns or raises SystemExit when it is over."""
+        for name, value in self.cfg.env.items():
+            os.environ[name] = value
+        random.seed()  # siblings must not share a sequence
+        self.wait_fds = list(self.sockets)
+        self.init_signals()
+        self.load_wsgi()
+        self.cfg.post_worker_init(self)
+        self.booted = True
+        if not self.alive:
+            return  # told to end while the app swallowed the order
+        if not self.ready_at_first_notify:
+            self._announce()
+        self.run()
+
+    def load_wsgi(self) -> None:
+        """Import the app; raises what the app raises."""
+        self.wsgi = self.app.wsgi()
+
+    def init_signals(self) -> None:
+        """Install the handlers. Main thread only."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGINT, self.handle_quit)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.signal(signal.SIGABRT, self.handle_abort)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.signal(signal.SIGWINCH, self.handle_winch)
+        for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            signal.signal(number, self.handle_stray)
+        signal.siginterrupt(signal.SIGTERM, False)
+        signal.siginterrupt(signal.SIGUSR1, False)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """TERM: finish and end. While booting there is nothing to finish."""
+        self.alive = False
+        if not self.booted:
+            raise SystemExit(0)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """INT, QUIT: end now."""
+        self.alive = False
+        self.quick = True
+        if self.booted:
+            self.cfg.worker_int(self)
+        raise SystemExit(0)
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """ABRT: the master holds the worker to be stuck."""
+        self.alive = False
+        self.aborted = True
+        self.quick = True
+        self.cfg.worker_abort(self)
+        raise SystemExit(1)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """USR1: reopen the log files."""
+        self.log.reopen_files()
+
+    def handle_winch(self, sig: int, frame: FrameType | None) -> None:
+        """WINCH: a terminal was resized; nothing to a worker."""
+        self.log.debug("worker: SIGWINCH ignored.")
+
+    def handle_stray(self, sig: int, frame: FrameType | None) -> None:
+        """A signal that is meant for the master."""
+        self.log.debug("worker: %s ignored, it is for the master.", signal.Signals(sig).name)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """For classes that speak HTTP in Python: log what went wrong with a request."""
+        self.log.error(
+            "Error handling request %s from %s",
+            getattr(req, "uri", "(no URI read)"),
+            addr,
+            exc_info=exc,
+        )

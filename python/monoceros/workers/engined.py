@@ -1,0 +1,138 @@
+"""What the worker classes that run on the engine share."""
+
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Any, ClassVar
+
+from monoceros import SERVER_SOFTWARE, _core
+from monoceros.workers.base import Worker
+from monoceros.workers.errors import ErrorStream
+from monoceros.workers.observer import make_observer
+
+#: How often a main thread that is not an app thread proves that Python can run, seconds.
+BEAT_INTERVAL = 1.0
+
+
+class EngineWorker(Worker):
+    """A worker whose sockets, parsing, deadlines and connections are the engine's.
+
+    Subclasses say how many app threads there are and who runs them.
+    """
+
+    #: The setting `timeout` is the deadline of a request, not of the interpreter's heartbeat.
+    timeout_bounds_request: ClassVar[bool] = False
+
+    # Nobody may count on this worker before the engine is there.
+    ready_at_first_notify: ClassVar[bool] = True
+
+    engine: _core.Engine | None = None
+
+    @property
+    def threads(self) -> int:
+        """App threads of this worker."""
+        return 1
+
+    def options(self) -> dict[str, Any]:
+        """The engine's options; times in seconds, 0 = off."""
+        cfg = self.cfg
+        assert self.seat is not None
+        timeout = cfg.timeout
+        return {
+            "threads": self.threads,
+            "multithread": self.threads > 1,
+            "workers": self.seat.fleet,
+            "worker_connections": cfg.worker_connections,
+            "keepalive": cfg.keepalive,
+            "header_timeout": cfg.header_timeout,
+            "body_timeout": cfg.body_timeout,
+            "write_timeout": cfg.write_timeout,
+            "timeout": timeout if self.timeout_bounds_request else 0,
+            "request_timeout": cfg.request_timeout,
+            "slow_after": 0 if self.timeout_bounds_request else timeout,
+            "max_requests": 0 if self.max_requests == sys.maxsize else self.max_requests,
+            "body_buffer": cfg.body_buffer,
+            "spool_dir": cfg.spool_dir,
+            "limit_request_line": cfg.limit_request_line,
+            "limit_request_fields": cfg.limit_request_fields,
+            "limit_request_field_size": cfg.limit_request_field_size,
+            "sendfile": cfg.sendfile,
+            "server_software": SERVER_SOFTWARE,
+            "lifeline": self.seat.lifeline,
+            "binds": [str(sock) for sock in self.sockets],
+        }
+
+    def make_engine(self) -> _core.Engine:
+        """The engine of this process. Call it after fork, with the app loaded."""
+        if self.seat is None:
+            raise RuntimeError("an engine worker needs a seat in the scoreboard")
+        return _core.Engine(
+            [sock.fileno() for sock in self.sockets],
+            self.wsgi,
+            self.options(),
+            self.seat.scoreboard,
+            self.seat.slot,
+            observer=make_observer(self),
+            errors=ErrorStream(self.log),
+            log=self.engine_log,
+        )
+
+    def engine_log(self, level: int, message: str, exc_info: Any) -> None:
+        """What the engine has to say."""
+        self.log.log(level, "%s", message, exc_info=exc_info)
+
+    def run(self) -> None:
+        """Serve; returns when the engine has drained or stopped."""
+        self.booted = False  # an engine that cannot be made is a boot failure
+        engine = self.make_engine()
+        self.engine = engine
+        self.booted = True
+        signal.set_wakeup_fd(engine.wakeup_fd(), warn_on_full_buffer=False)
+        self.notify()
+        if not self.alive:  # TERM came before there was an engine to drain
+            engine.drain(self.cfg.graceful_timeout)
+        try:
+            self.serve(engine)
+        finally:
+            signal.set_wakeup_fd(-1)
+            self.report_cut(engine)
+
+    def serve(self, engine: _core.Engine) -> None:
+        """Run the app threads until the engine ends."""
+        raise NotImplementedError
+
+    def report_cut(self, engine: _core.Engine) -> None:
+        """Say which requests did not get their answer."""
+        cut = list(engine.cut)
+        if cut:
+            self.log.log(
+                logging.WARNING,
+                "Worker (pid:%s) ended before %d request%s could be finished: %s",
+                self.pid,
+                len(cut),
+                "" if len(cut) == 1 else "s",
+                ", ".join(cut),
+            )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """TERM: drain."""
+        super().handle_exit(sig, frame)
+        if self.engine is not None:
+            if self.seat is not None:
+                self.seat.draining()
+            self.engine.drain(self.cfg.graceful_timeout)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """INT, QUIT: end now, whatever runs."""
+        if self.engine is None:
+            super().handle_quit(sig, frame)
+            return
+        self.alive = False
+        self.quick = True
+        self.cfg.worker_int(self)
+        self.engine.stop()
+        self.after_stop()
+
+    def after_stop(self) -> None:
+        """The engine has been told to stop from a signal handler."""

@@ -1,0 +1,69 @@
+"""What happens around each request in Python: request hooks and the access log.
+
+The engine calls an observer only when there is something to observe; without one a request costs no
+Python but the app's own.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+
+class Observer:
+    """Runs `pre_request`, `post_request` and the access log for one worker, on the app's thread.
+
+    An exception in `pre_request` is the engine's to handle (500); one in `post_request` or in the
+    log is logged and changes nothing for the client, who has been answered.
+    """
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._pre = worker.cfg.pre_request
+        self._post = _with_all_arguments(worker.cfg.post_request)
+        self._log = worker.log
+
+    def before(self, request: Any) -> None:
+        """The head has been parsed; the environ is not made yet."""
+        self._pre(self._worker, request)
+
+    def after(self, request: Any, environ: dict[str, Any], response: Any, seconds: float) -> None:
+        """The answer has been handed to the engine, or the request has failed."""
+        try:
+            self._post(self._worker, request, environ, response)
+        except Exception:
+            self._log.exception("Exception in post_request hook")
+        try:
+            self._log.access(response, request, environ, timedelta(seconds=seconds))
+        except Exception:
+            self._log.exception("Exception while writing the access log")
+
+
+def make_observer(worker: Any) -> Observer | None:
+    """An observer for this worker; None when hooks are the defaults and nothing is logged."""
+    settings = worker.cfg.settings
+    debug = worker.log.error_log.isEnabledFor(logging.DEBUG)
+    default_hooks = settings["pre_request"].is_default and settings["post_request"].is_default
+    # A logger class that has not got the property may do anything in access().
+    logs = getattr(worker.log, "access_log_enabled", True)
+    if default_hooks and not debug and not logs:
+        return None
+    return Observer(worker)
+
+
+def _with_all_arguments(hook: Callable[..., Any]) -> Callable[[Any, Any, Any, Any], Any]:
+    """`post_request` takes two, three or four arguments; call each with what it takes."""
+    try:
+        count = sum(
+            1
+            for p in inspect.signature(hook).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        )
+    except (TypeError, ValueError):
+        count = 4
+    if count == 2:
+        return lambda worker, request, _environ, _response: hook(worker, request)
+    if count == 3:
+        return lambda worker, request, environ, _response: hook(worker, request, environ)
+    return hook

@@ -1,0 +1,41 @@
+"""A worker's place in the server: its slot in the scoreboard and what ties it to its master."""
+
+from dataclasses import dataclass
+
+from monoceros import _core
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Given to a worker by the arbiter (or the mold) right before it is forked.
+
+    `lifeline`: descriptor of a pipe's reading end that reports end-of-file when the master is no
+    more; -1 for none. `fleet`: how many workers the server wants, for `wsgi.multiprocess`.
+    """
+
+    scoreboard: _core.Scoreboard
+    slot: int
+    lifeline: int
+    fleet: int
+
+    def arrive(self, pid: int) -> None:
+        """The forked process takes the seat."""
+        self.scoreboard.set_pid(self.slot, pid)
+
+    def beat(self) -> None:
+        """The interpreter can run Python now."""
+        self.scoreboard.beat(self.slot)
+
+    def ready(self) -> None:
+        """The app is imported; the worker is about to serve."""
+        self.scoreboard.beat(self.slot)
+        self.scoreboard.set_state(self.slot, _core.READY)
+
+    def draining(self) -> None:
+        """The worker finishes what it has; tells the arbiter unless it is no news to it."""
+        if self.scoreboard.read(self.slot).state == _core.READY:
+            self.scoreboard.set_state(self.slot, _core.DRAINING)
+
+    def last_beat(self) -> float:
+        """When the interpreter last beat; 0.0 if never."""
+        return self.scoreboard.read(self.slot).python_beat
