@@ -47,11 +47,7 @@ impl Span {
 
     /// Seconds as operators give them; zero and below mean "off".
     pub fn from_setting(seconds: f64) -> Span {
-        if seconds > 0.0 && seconds < 1e9 {
-            Span((seconds * 1e9) as u64)
-        } else {
-            Span::FOREVER
-        }
+        if seconds > 0.0 && seconds < 1e9 { Span((seconds * 1e9) as u64) } else { Span::FOREVER }
     }
 
     pub fn as_seconds(self) -> f64 {

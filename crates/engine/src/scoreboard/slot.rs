@@ -212,7 +212,8 @@ impl Cell {
         text[start..start + target.len()].copy_from_slice(target);
         let length = start + target.len();
         self.length.store(length as u32, Relaxed);
-        for (word, bytes) in self.request.iter().zip(text.chunks_exact(8)).take(length.div_ceil(8)) {
+        for (word, bytes) in self.request.iter().zip(text.chunks_exact(8)).take(length.div_ceil(8))
+        {
             word.store(u64::from_ne_bytes(bytes.try_into().unwrap_or_default()), Relaxed);
         }
         self.since.store(now.0, Relaxed);

@@ -1,0 +1,127 @@
+//! A request body on its way from the socket to the app: in memory first, then in a spool file.
+
+use std::path::Path;
+
+use monoceros_http1::{ChunkedDecoder, DecodeError, Error, Framing, Limits};
+use rustix::io::Errno;
+
+use crate::spool::Spool;
+
+/// A whole body, as the gateway gets it.
+#[derive(Debug, Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    /// It lies behind the head, in the buffer that holds it.
+    Beside {
+        start: usize,
+        end: usize,
+    },
+    Memory(Vec<u8>),
+    Spooled(Spool),
+}
+
+#[derive(Debug)]
+pub enum BodyError {
+    /// The peer sent what is no chunked body.
+    Peer(Error),
+    /// The spool cannot take it.
+    Disk(Errno),
+}
+
+enum Remaining {
+    Bytes(u64),
+    Chunks(Box<ChunkedDecoder>),
+}
+
+enum Store {
+    Memory(Vec<u8>),
+    Spool(Spool),
+}
+
+/// Collects a body. Bounded: no more than `buffer` bytes of it are in memory.
+pub struct BodyReader {
+    remaining: Remaining,
+    store: Store,
+    buffer: usize,
+}
+
+pub struct Fed {
+    pub consumed: usize,
+    pub complete: bool,
+}
+
+/// First guess at a body of unknown length.
+const FIRST_CAPACITY: usize = 4096;
+/// A peer that announces much and sends little costs no more than this.
+const LARGEST_CAPACITY: u64 = 64 * 1024;
+
+impl BodyReader {
+    pub fn new(framing: Framing, buffer: usize) -> BodyReader {
+        let (remaining, capacity) = match framing {
+            Framing::Length(length) => {
+                (Remaining::Bytes(length), length.min(LARGEST_CAPACITY).min(buffer as u64) as usize)
+            }
+            Framing::None => (Remaining::Bytes(0), 0),
+            Framing::Chunked => {
+                (Remaining::Chunks(Box::new(ChunkedDecoder::new())), FIRST_CAPACITY.min(buffer))
+            }
+        };
+        BodyReader { remaining, store: Store::Memory(Vec::with_capacity(capacity)), buffer }
+    }
+
+    /// Takes what of `input` belongs to the body.
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        directory: &Path,
+    ) -> Result<Fed, BodyError> {
+        let BodyReader { remaining, store, buffer } = self;
+        match remaining {
+            Remaining::Bytes(left) => {
+                let consumed = (*left).min(input.len() as u64) as usize;
+                store.append(&input[..consumed], *buffer, directory).map_err(BodyError::Disk)?;
+                *left -= consumed as u64;
+                Ok(Fed { consumed, complete: *left == 0 })
+            }
+            Remaining::Chunks(decoder) => {
+                let mut sink = |bytes: &[u8]| store.append(bytes, *buffer, directory);
+                match decoder.decode(input, limits, &mut sink) {
+                    Ok(decoded) => {
+                        Ok(Fed { consumed: decoded.consumed, complete: decoded.complete })
+                    }
+                    Err(DecodeError::Peer(error)) => Err(BodyError::Peer(error)),
+                    Err(DecodeError::Sink(error)) => Err(BodyError::Disk(error)),
+                }
+            }
+        }
+    }
+
+    pub fn finish(self) -> Body {
+        match self.store {
+            Store::Memory(bytes) if bytes.is_empty() => Body::Empty,
+            Store::Memory(bytes) => Body::Memory(bytes),
+            Store::Spool(spool) => Body::Spooled(spool),
+        }
+    }
+}
+
+impl Store {
+    fn append(&mut self, bytes: &[u8], buffer: usize, directory: &Path) -> Result<(), Errno> {
+        match self {
+            Store::Memory(kept) if kept.len() + bytes.len() <= buffer => {
+                kept.extend_from_slice(bytes);
+                Ok(())
+            }
+            Store::Memory(kept) => {
+                let mut spool = Spool::new(directory)?;
+                spool.append(kept)?;
+                spool.append(bytes)?;
+                *self = Store::Spool(spool);
+                Ok(())
+            }
+            Store::Spool(spool) => spool.append(bytes),
+        }
+    }
+}

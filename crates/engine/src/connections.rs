@@ -1,0 +1,401 @@
+//! Connections, where they are kept, and their deadlines.
+//!
+//! A connection is either here, in the hands of the reactor, or out, with the app thread that
+//! answers its request. What happens to its socket meanwhile is noted in its entry and looked at
+//! when it comes back. Keys carry a generation, so that an event for a connection that is gone
+//! never reaches its successor.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use monoceros_http1::{Head, HeadParser};
+use rustix::event::epoll::EventFlags;
+
+use crate::body::{Body, BodyReader};
+use crate::clock::{Moment, Span};
+use crate::gateway::Gateway;
+use crate::output::Output;
+
+/// Generation in the upper half, index in the lower one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key(u64);
+
+impl Key {
+    pub fn from_token(token: u64) -> Key {
+        Key(token)
+    }
+
+    pub fn token(self) -> u64 {
+        self.0
+    }
+
+    fn new(generation: u32, index: usize) -> Key {
+        Key((generation as u64) << 32 | index as u64)
+    }
+
+    fn index(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Idle -> Head -> Body -> Ready -> (out, with an app thread) -> Writing -> Idle, and from
+/// anywhere to Lingering when the connection shall end but the peer may still have to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Between requests, or before the first.
+    Idle,
+    Head,
+    Body,
+    /// A complete request waits for an app thread.
+    Ready,
+    /// The app has done its part (or has paused); the socket has to take more.
+    Writing,
+    /// Ours is said and shut; what the peer still sends is thrown away.
+    Lingering,
+}
+
+/// A complete request that waits.
+pub struct Request {
+    pub head: Box<Head>,
+    pub bytes: Vec<u8>,
+    pub body: Body,
+    pub since: Moment,
+}
+
+/// What happens when a paused response has been written.
+pub enum Paused<P> {
+    /// Nothing: the app had finished.
+    Nothing,
+    /// The app goes on.
+    Resume(P),
+    /// The app has finished, but holds something that has to be released on an app thread.
+    Release(P),
+}
+
+pub struct Connection<G: Gateway> {
+    pub socket: OwnedFd,
+    pub key: Key,
+    pub listener: usize,
+    pub peer: Option<SocketAddr>,
+    pub peer_cache: Option<G::Peer>,
+    pub phase: Phase,
+    pub registered: bool,
+    /// Read but not consumed: a part of a head, or what was pipelined.
+    pub input: Vec<u8>,
+    pub parser: HeadParser,
+    /// Of the request whose head or body is under way.
+    pub head: Option<Box<Head>>,
+    pub head_bytes: Vec<u8>,
+    pub body: Option<BodyReader>,
+    pub request: Option<Request>,
+    pub output: Output,
+    pub paused: Paused<G::Paused>,
+    pub keep_alive: bool,
+    /// It was not the client who wants this connection to end.
+    pub linger: bool,
+    pub requests: u32,
+    /// Bytes thrown away while lingering.
+    pub discarded: usize,
+    /// Bytes of the output that count against the worker's budget.
+    pub held: usize,
+    /// Of the response that is being written.
+    pub status: u16,
+    pub sent: u64,
+}
+
+impl<G: Gateway> Connection<G> {
+    pub fn new(socket: OwnedFd, listener: usize, peer: Option<SocketAddr>) -> Self {
+        Connection {
+            socket,
+            key: Key(u64::MAX),
+            listener,
+            peer,
+            peer_cache: None,
+            phase: Phase::Idle,
+            registered: false,
+            input: Vec::new(),
+            parser: HeadParser::new(),
+            head: None,
+            head_bytes: Vec::new(),
+            body: None,
+            request: None,
+            output: Output::default(),
+            paused: Paused::Nothing,
+            keep_alive: false,
+            linger: false,
+            requests: 0,
+            discarded: 0,
+            held: 0,
+            status: 0,
+            sent: 0,
+        }
+    }
+}
+
+/// A kind of deadline. All deadlines of a class have the same length, so that they expire in the
+/// order in which they were set and a queue does for them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    Idle = 0,
+    Head = 1,
+    Body = 2,
+    Write = 3,
+    Linger = 4,
+}
+
+const CLASSES: [Class; 5] = [Class::Idle, Class::Head, Class::Body, Class::Write, Class::Linger];
+
+enum Place<G: Gateway> {
+    Vacant,
+    Here(Box<Connection<G>>),
+    Out,
+}
+
+struct Entry<G: Gateway> {
+    generation: u32,
+    place: Place<G>,
+    /// What happened to the socket while the connection was out.
+    pending: EventFlags,
+    class: Option<Class>,
+    deadline: Moment,
+    /// Classes in whose queue this entry stands, one bit each: setting a deadline anew does not
+    /// queue again.
+    queued: u8,
+}
+
+/// Looking a key up.
+pub enum Found<G: Gateway> {
+    Here(Box<Connection<G>>),
+    Out,
+    Gone,
+}
+
+pub struct Connections<G: Gateway> {
+    entries: Vec<Entry<G>>,
+    vacant: Vec<usize>,
+    count: usize,
+    spans: [Span; CLASSES.len()],
+    queues: [VecDeque<(Moment, Key)>; CLASSES.len()],
+}
+
+impl<G: Gateway> Connections<G> {
+    pub fn new(idle: Span, head: Span, body: Span, write: Span, linger: Span) -> Self {
+        Connections {
+            entries: Vec::new(),
+            vacant: Vec::new(),
+            count: 0,
+            spans: [idle, head, body, write, linger],
+            queues: Default::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Gives the connection a key; it is out until it is put back.
+    pub fn admit(&mut self, connection: &mut Connection<G>) {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.entries.push(Entry {
+                generation: 0,
+                place: Place::Vacant,
+                pending: EventFlags::empty(),
+                class: None,
+                deadline: Moment::NEVER,
+                queued: 0,
+            });
+            self.entries.len() - 1
+        });
+        let entry = &mut self.entries[index];
+        entry.place = Place::Out;
+        entry.pending = EventFlags::empty();
+        entry.class = None;
+        self.count += 1;
+        connection.key = Key::new(entry.generation, index);
+    }
+
+    fn entry(&mut self, key: Key) -> Option<&mut Entry<G>> {
+        self.entries.get_mut(key.index()).filter(|entry| entry.generation == key.generation())
+    }
+
+    /// Takes a connection out.
+    pub fn take(&mut self, key: Key) -> Found<G> {
+        let Some(entry) = self.entry(key) else { return Found::Gone };
+        match std::mem::replace(&mut entry.place, Place::Out) {
+            Place::Here(connection) => Found::Here(connection),
+            Place::Out => Found::Out,
+            Place::Vacant => {
+                entry.place = Place::Vacant;
+                Found::Gone
+            }
+        }
+    }
+
+    /// Notes what happened to the socket of a connection that is out.
+    pub fn note(&mut self, key: Key, flags: EventFlags) {
+        if let Some(entry) = self.entry(key) {
+            entry.pending |= flags;
+        }
+    }
+
+    /// What has happened while it was out.
+    pub fn take_pending(&mut self, key: Key) -> EventFlags {
+        self.entry(key).map_or(EventFlags::empty(), |entry| {
+            std::mem::replace(&mut entry.pending, EventFlags::empty())
+        })
+    }
+
+    pub fn put(&mut self, connection: Box<Connection<G>>) {
+        if let Some(entry) = self.entry(connection.key) {
+            entry.place = Place::Here(connection);
+        }
+    }
+
+    /// The connection has ended; its key is void.
+    pub fn retire(&mut self, key: Key) {
+        let Some(entry) = self.entry(key) else { return };
+        entry.place = Place::Vacant;
+        entry.class = None;
+        // The token of the largest generation would collide with the reserved ones.
+        entry.generation = (entry.generation + 1) % (u32::MAX - 1);
+        entry.queued = 0;
+        self.vacant.push(key.index());
+        self.count -= 1;
+    }
+
+    pub fn set_deadline(&mut self, key: Key, class: Class, now: Moment) {
+        let deadline = now.after(self.spans[class as usize]);
+        let Some(entry) = self.entry(key) else { return };
+        entry.class = Some(class);
+        entry.deadline = deadline;
+        let bit = 1 << class as u8;
+        if entry.queued & bit == 0 && deadline != Moment::NEVER {
+            entry.queued |= bit;
+            self.queues[class as usize].push_back((deadline, key));
+        }
+    }
+
+    pub fn clear_deadline(&mut self, key: Key) {
+        if let Some(entry) = self.entry(key) {
+            entry.class = None;
+        }
+    }
+
+    /// When to look for expired deadlines next.
+    pub fn next_deadline(&self) -> Moment {
+        self.queues
+            .iter()
+            .filter_map(|queue| queue.front())
+            .map(|(deadline, _)| *deadline)
+            .min()
+            .unwrap_or(Moment::NEVER)
+    }
+
+    /// A connection whose deadline has passed. Entries that were set anew since they were queued
+    /// go back to their place in it.
+    pub fn expired(&mut self, now: Moment) -> Option<(Key, Class)> {
+        for class in CLASSES {
+            let queue = class as usize;
+            while let Some(&(at, key)) = self.queues[queue].front() {
+                if at > now {
+                    break;
+                }
+                self.queues[queue].pop_front();
+                let Some(entry) = self.entry(key) else { continue };
+                if entry.class != Some(class) {
+                    entry.queued &= !(1 << queue);
+                } else if entry.deadline > now {
+                    let deadline = entry.deadline;
+                    let queue = &mut self.queues[queue];
+                    let place = queue.partition_point(|(other, _)| *other <= deadline);
+                    queue.insert(place, (deadline, key));
+                } else {
+                    entry.queued &= !(1 << queue);
+                    entry.class = None;
+                    return Some((key, class));
+                }
+            }
+        }
+        None
+    }
+
+    /// Keys of the connections that are here and in `phase`.
+    pub fn keys_in(&self, phase: Phase) -> Vec<Key> {
+        self.here().filter(|connection| connection.phase == phase).map(|it| it.key).collect()
+    }
+
+    pub fn here(&self) -> impl Iterator<Item = &Connection<G>> {
+        self.entries.iter().filter_map(|entry| match &entry.place {
+            Place::Here(connection) => Some(connection.as_ref()),
+            Place::Vacant | Place::Out => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::tests::Nothing;
+    use rustix::event::{EventfdFlags, eventfd};
+
+    fn connections() -> Connections<Nothing> {
+        let second = Span::from_secs(1);
+        Connections::new(second, second, second, second, second)
+    }
+
+    fn admit(connections: &mut Connections<Nothing>) -> Key {
+        let socket = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let mut connection = Box::new(Connection::new(socket, 0, None));
+        connections.admit(&mut connection);
+        let key = connection.key;
+        connections.put(connection);
+        key
+    }
+
+    #[test]
+    fn a_retired_key_reaches_nobody() {
+        let mut connections = connections();
+        let first = admit(&mut connections);
+        connections.retire(first);
+        let second = admit(&mut connections);
+        assert_ne!(first, second);
+        assert!(matches!(connections.take(first), Found::Gone));
+        assert!(matches!(connections.take(second), Found::Here(_)));
+        assert!(matches!(connections.take(second), Found::Out));
+    }
+
+    #[test]
+    fn a_deadline_set_anew_expires_late() {
+        let mut connections = connections();
+        let key = admit(&mut connections);
+        let start = Moment(1);
+        connections.set_deadline(key, Class::Idle, start);
+        connections.set_deadline(key, Class::Idle, start.after(Span::from_millis(500)));
+        assert!(connections.expired(start.after(Span::from_secs(1))).is_none());
+        let late = start.after(Span::from_millis(1500));
+        assert_eq!(connections.expired(late), Some((key, Class::Idle)));
+        assert!(connections.expired(late).is_none());
+    }
+
+    #[test]
+    fn a_deadline_of_another_class_does_not_count() {
+        let mut connections = connections();
+        let key = admit(&mut connections);
+        connections.set_deadline(key, Class::Head, Moment(1));
+        connections.set_deadline(key, Class::Body, Moment(2));
+        let late = Moment(2).after(Span::from_secs(1));
+        assert_eq!(connections.expired(late), Some((key, Class::Body)));
+        assert!(connections.expired(late).is_none());
+        connections.set_deadline(key, Class::Head, late);
+        assert_eq!(connections.next_deadline(), late.after(Span::from_secs(1)));
+    }
+}

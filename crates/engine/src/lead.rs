@@ -1,0 +1,607 @@
+//! Who runs the reactor.
+//!
+//! One thread at a time holds the lead: it waits for events and handles them. App threads lead in
+//! turn; each calls the app itself when it finds a complete request, without letting go of the
+//! lead. The sentinel, which never touches Python, watches:
+//!
+//! | state               | event                                   | next                        |
+//! |---------------------|-----------------------------------------|-----------------------------|
+//! | Nobody              | an app thread has nothing to do         | Thread                      |
+//! | Thread, here        | it leaves for the app                   | Thread, away                |
+//! | Thread, away        | it comes back                           | Thread, here                |
+//! | Thread, away        | a tick passes, another thread is parked | the parked Thread, here     |
+//! | Thread, away        | a tick passes, none is parked           | Sentinel                    |
+//! | Thread, here        | apps have lately been slow, it leaves   | a parked Thread or Sentinel |
+//! | Sentinel            | there is work and a thread is parked    | that Thread                 |
+//!
+//! A thread that comes back and finds the lead gone writes its response all the same, gives its
+//! connection back, serves what waits, and parks when nothing does. `turns` is odd while the
+//! leader is away; the sentinel reads it without the lock. While the worker is idle, or quick, the
+//! sentinel sleeps.
+
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::clock::{Moment, Span};
+use crate::connections::Paused;
+use crate::exchange::Exchange;
+use crate::gateway::{Gateway, Outcome};
+use crate::listeners::Listeners;
+use crate::notice::Notice;
+use crate::options::Options;
+use crate::output::Written;
+use crate::poller::{BATCH, Event, Poller, Source};
+use crate::reactor::Reactor;
+use crate::scoreboard::Scoreboard;
+
+/// How long an app may keep the lead.
+const TICK: Duration = Duration::from_millis(1);
+/// In nanoseconds, for the average.
+const SLOW: Span = Span::from_millis(1);
+/// Quiet ticks after which the sentinel goes to sleep: waking it costs a system call.
+const QUIET_TICKS: u32 = 3;
+/// Weight of the newest request in the average of slow ones: one in eight.
+const SLOWNESS_SHIFT: u32 = 3;
+const SLOWNESS_FULL: u32 = 1 << 16;
+/// Blocked responses beyond this go to disk: clients that do not read cost no memory.
+const HELD_MOST: usize = 16 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lead {
+    Nobody,
+    Thread(usize),
+    Sentinel,
+}
+
+/// What an app thread has to do next.
+pub enum Next<G: Gateway> {
+    /// The exchange holds a request: call the app.
+    Serve,
+    /// The exchange holds a connection that takes more of this response.
+    Resume(G::Paused),
+    /// Nobody wants this any more: close what it holds.
+    Release(G::Paused),
+    /// Signals have arrived: let Python look.
+    Signals,
+    /// Write these to the error log.
+    Notices(Vec<Notice>),
+    /// The engine has ended.
+    Done,
+}
+
+/// An app thread's own things.
+pub struct AppThread<G: Gateway> {
+    index: usize,
+    /// It is the main thread, where signal handlers run.
+    main: bool,
+    pub exchange: Exchange<G>,
+    events: Vec<Event>,
+    resumed: bool,
+}
+
+struct Shared<G: Gateway> {
+    options: Arc<Options>,
+    poller: Arc<Poller>,
+    reactor: Mutex<Reactor<G>>,
+    /// One per app thread, for parking.
+    wakes: Vec<Condvar>,
+    /// For a main thread that is not an app thread.
+    main_wake: Condvar,
+    held: Arc<AtomicUsize>,
+    turns: AtomicU64,
+    sentinel_asleep: AtomicBool,
+    sentinel: OnceLock<Thread>,
+    threads_begun: AtomicUsize,
+    /// How many of the last requests were slow, of SLOWNESS_FULL; written under the lock.
+    slowness: AtomicU64,
+    drain_grace: AtomicU64,
+    stop: AtomicBool,
+}
+
+pub struct Engine<G: Gateway> {
+    shared: Arc<Shared<G>>,
+    sentinel: Option<JoinHandle<()>>,
+}
+
+impl<G: Gateway> Engine<G> {
+    /// Starts the sentinel: to be called after the last fork.
+    pub fn new(
+        given: &[RawFd],
+        options: Options,
+        board: Arc<Scoreboard>,
+        slot: usize,
+    ) -> Result<Engine<G>, Errno> {
+        let options = Arc::new(options);
+        let poller = Arc::new(Poller::new()?);
+        if let Some(lifeline) = options.lifeline {
+            // SAFETY: the worker keeps its end of the lifeline open as long as it lives.
+            poller.add_lifeline(unsafe { BorrowedFd::borrow_raw(lifeline) })?;
+        }
+        let listeners = Listeners::new(given)?;
+        let held = Arc::new(AtomicUsize::new(0));
+        let reactor = Reactor::new(
+            Arc::clone(&options),
+            Arc::clone(&poller),
+            board,
+            slot,
+            listeners,
+            Arc::clone(&held),
+        );
+        let shared = Arc::new(Shared {
+            wakes: (0..options.threads).map(|_| Condvar::new()).collect(),
+            options,
+            poller,
+            reactor: Mutex::new(reactor),
+            main_wake: Condvar::new(),
+            held,
+            turns: AtomicU64::new(0),
+            sentinel_asleep: AtomicBool::new(false),
+            sentinel: OnceLock::new(),
+            threads_begun: AtomicUsize::new(0),
+            slowness: AtomicU64::new(0),
+            drain_grace: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let watched = Arc::clone(&shared);
+        let sentinel = thread::Builder::new()
+            .name("monoceros-sentinel".into())
+            .spawn(move || watched.watch())
+            .map_err(|_| Errno::AGAIN)?;
+        shared.sentinel.get_or_init(|| sentinel.thread().clone());
+        Ok(Engine { shared, sentinel: Some(sentinel) })
+    }
+
+    /// One more app thread; None when there are as many as the options say.
+    pub fn app_thread(&self, main: bool) -> Option<AppThread<G>> {
+        let index = self.shared.threads_begun.fetch_add(1, Relaxed);
+        let reactor = self.shared.lock();
+        let desk = Arc::clone(&reactor.works.get(index)?.desk);
+        Some(AppThread {
+            index,
+            main,
+            exchange: Exchange::new(desk, self.shared.options.write_timeout),
+            events: Vec::with_capacity(BATCH),
+            resumed: false,
+        })
+    }
+
+    /// Waits for something to do.
+    pub fn next(&self, thread: &mut AppThread<G>) -> Next<G> {
+        self.shared.next(thread)
+    }
+
+    /// The app has returned.
+    pub fn finish(&self, thread: &mut AppThread<G>, outcome: Outcome<G::Paused>) {
+        self.shared.finish(thread, outcome);
+    }
+
+    /// For a main thread that is not an app thread. True: the engine has ended.
+    pub fn wait(&self, timeout: Span) -> bool {
+        let reactor = self.shared.lock();
+        let pause = Duration::from_nanos(timeout.0);
+        let idle = |reactor: &mut Reactor<G>| !reactor.ended && !reactor.signals;
+        let waited = self.shared.main_wake.wait_timeout_while(reactor, pause, idle);
+        let mut reactor = waited.unwrap_or_else(PoisonError::into_inner).0;
+        reactor.signals = false;
+        reactor.ended
+    }
+
+    /// Begins to drain; callable from a signal handler's thread at any time.
+    pub fn drain(&self, grace: Span) {
+        self.shared.drain_grace.store(grace.0.max(1), SeqCst);
+        self.shared.poller.kick();
+    }
+
+    /// Ends without waiting for anything.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, SeqCst);
+        self.shared.poller.kick();
+    }
+
+    pub fn signal_writer(&self) -> BorrowedFd<'_> {
+        self.shared.poller.signal_writer()
+    }
+
+    /// What was cut when the engine ended.
+    pub fn cut(&self) -> Vec<String> {
+        self.shared.lock().cut.clone()
+    }
+}
+
+impl<G: Gateway> Drop for Engine<G> {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.sentinel.take() {
+            self.shared.wake_sentinel();
+            let joined = thread.join();
+            debug_assert!(joined.is_ok());
+        }
+    }
+}
+
+impl<G: Gateway> Shared<G> {
+    fn lock(&self) -> MutexGuard<'_, Reactor<G>> {
+        // A panic elsewhere left no half-made change that matters more than serving on.
+        self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_sentinel(&self) {
+        if let Some(sentinel) = self.sentinel.get() {
+            sentinel.unpark();
+        }
+    }
+
+    fn next(&self, thread: &mut AppThread<G>) -> Next<G> {
+        let me = Lead::Thread(thread.index);
+        let mut reactor = self.lock();
+        if reactor.lead == me {
+            self.come_back();
+        }
+        loop {
+            self.take_requests_of_others(&mut reactor);
+            if reactor.ended {
+                self.spread_the_end(&mut reactor);
+                return Next::Done;
+            }
+            if thread.main && std::mem::take(&mut reactor.signals) {
+                self.leave(&mut reactor, thread.index, false);
+                return Next::Signals;
+            }
+            if let Some(paused) = reactor.released.pop() {
+                self.leave(&mut reactor, thread.index, false);
+                return Next::Release(paused);
+            }
+            if !reactor.notices.is_empty() {
+                let notices = reactor.notices.take();
+                self.leave(&mut reactor, thread.index, false);
+                return Next::Notices(notices);
+            }
+            if let Some(paused) = reactor.resume(&mut thread.exchange) {
+                self.begin(&mut reactor, thread, true);
+                return Next::Resume(paused);
+            }
+            if reactor.dequeue(&mut thread.exchange, thread.index) {
+                self.begin(&mut reactor, thread, false);
+                return Next::Serve;
+            }
+            match reactor.lead {
+                lead if lead == me => {}
+                Lead::Nobody => reactor.lead = me,
+                _ => {
+                    reactor.parked.push(thread.index);
+                    let wake = &self.wakes[thread.index];
+                    reactor = wake.wait(reactor).unwrap_or_else(PoisonError::into_inner);
+                    reactor.parked.retain(|index| *index != thread.index);
+                    continue;
+                }
+            }
+            if let Some((source, flags)) = reactor.events.pop_front() {
+                if reactor.handle(source, flags, &mut thread.exchange) {
+                    self.begin(&mut reactor, thread, false);
+                    return Next::Serve;
+                }
+                continue;
+            }
+            reactor.tick();
+            if reactor.has_work() || !reactor.events.is_empty() || reactor.ended {
+                continue;
+            }
+            let (guard, interrupted) = self.poll(reactor, &mut thread.events);
+            reactor = guard;
+            reactor.signals |= interrupted && thread.main;
+        }
+    }
+
+    /// Waits for events, without the lock. True: a signal has interrupted the wait.
+    fn poll<'a>(
+        &'a self,
+        mut reactor: MutexGuard<'a, Reactor<G>>,
+        events: &mut Vec<Event>,
+    ) -> (MutexGuard<'a, Reactor<G>>, bool) {
+        let patience = reactor.patience();
+        reactor.waiting = true;
+        drop(reactor);
+        let waited = self.poller.wait(events, patience);
+        let mut reactor = self.lock();
+        reactor.waiting = false;
+        reactor.now = Moment::now();
+        let seen = events.iter().map(|event| (Source::of(event), event.flags));
+        reactor.events.extend(seen);
+        (reactor, waited == Err(Errno::INTR))
+    }
+
+    /// What signal handlers and other threads have asked for.
+    fn take_requests_of_others(&self, reactor: &mut Reactor<G>) {
+        if self.stop.load(Relaxed) && !reactor.ended {
+            reactor.end();
+        }
+        if self.drain_grace.load(Relaxed) != 0 {
+            let grace = self.drain_grace.swap(0, SeqCst);
+            reactor.drain(Span(grace));
+        }
+        if reactor.signals && !reactor.waiting {
+            self.tell_main(reactor);
+        }
+    }
+
+    /// Signals are for the main thread: wake it, wherever it waits.
+    fn tell_main(&self, reactor: &mut Reactor<G>) {
+        self.main_wake.notify_all();
+        if reactor.parked.contains(&0) {
+            self.wakes[0].notify_one();
+        }
+    }
+
+    fn spread_the_end(&self, reactor: &mut Reactor<G>) {
+        self.wakes.iter().for_each(Condvar::notify_all);
+        self.main_wake.notify_all();
+        if !matches!(reactor.lead, Lead::Sentinel) {
+            reactor.lead = Lead::Nobody;
+        }
+        self.wake_sentinel();
+    }
+
+    /// The exchange holds work: note it, and leave.
+    fn begin(&self, reactor: &mut Reactor<G>, thread: &mut AppThread<G>, resumed: bool) {
+        let exchange = &mut thread.exchange;
+        thread.resumed = resumed;
+        exchange.since = reactor.now;
+        if !resumed {
+            reactor.served += 1;
+            exchange.id = reactor.served;
+            if reactor.served == reactor.options.max_requests {
+                reactor.board.slot(reactor.slot).ask_for_recycling();
+                reactor.board.notify();
+            }
+        }
+        let options = &reactor.options;
+        let watched =
+            options.request_deadline != Span::FOREVER || options.slow_after != Span::FOREVER;
+        let cell = reactor.board.cell(reactor.slot, thread.index);
+        let work = &mut reactor.works[thread.index];
+        if resumed {
+            let head = exchange.bytes.take().unwrap_or_default();
+            work.begin(exchange, &head, true);
+            // The head has gone out: there is no 504 to send any more.
+            work.desk.claim_for_sending();
+            let title = work.title();
+            let (method, target) = title.split_once(' ').unwrap_or((&title, ""));
+            cell.begin(reactor.now, method.as_bytes(), target.as_bytes());
+        } else {
+            work.begin(exchange, exchange.head_bytes(), watched);
+            let (head, bytes) = exchange.head();
+            cell.begin(reactor.now, head.method_span.of(bytes), head.target.of(bytes));
+        }
+        self.leave(reactor, thread.index, true);
+    }
+
+    /// A thread leaves the reactor. When it leads, others must be able to take over.
+    fn leave(&self, reactor: &mut Reactor<G>, index: usize, for_the_app: bool) {
+        if reactor.lead != Lead::Thread(index) {
+            if reactor.lead == Lead::Sentinel {
+                reactor.arm_listeners();
+            }
+            return;
+        }
+        if for_the_app && self.is_slow() {
+            self.hand_over(reactor);
+            return;
+        }
+        let turn = self.turns.load(Relaxed) | 1;
+        self.turns.store(turn, SeqCst);
+        if self.sentinel_asleep.load(SeqCst) && self.sentinel_asleep.swap(false, SeqCst) {
+            self.wake_sentinel();
+        }
+    }
+
+    /// The leader is here again and has not been replaced.
+    fn come_back(&self) {
+        let turn = self.turns.load(Relaxed);
+        self.turns.store(turn + (turn & 1), Relaxed);
+    }
+
+    /// The lead goes to a parked app thread, or to the sentinel.
+    fn hand_over(&self, reactor: &mut Reactor<G>) {
+        self.come_back();
+        if let Some(next) = reactor.parked.pop() {
+            reactor.lead = Lead::Thread(next);
+            self.wakes[next].notify_one();
+        } else {
+            reactor.lead = Lead::Sentinel;
+            self.sentinel_asleep.store(false, SeqCst);
+            self.wake_sentinel();
+            reactor.arm_listeners();
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slowness.load(Relaxed) > SLOWNESS_FULL as u64 / 2
+    }
+
+    fn note_duration(&self, took: Span) {
+        let sample = if took >= SLOW { SLOWNESS_FULL as u64 } else { 0 };
+        let average = self.slowness.load(Relaxed);
+        let next = average - (average >> SLOWNESS_SHIFT) + (sample >> SLOWNESS_SHIFT);
+        self.slowness.store(next, Relaxed);
+    }
+
+    fn finish(&self, thread: &mut AppThread<G>, outcome: Outcome<G::Paused>) {
+        let exchange = &mut thread.exchange;
+        let written = match outcome {
+            Outcome::Abort => None,
+            _ => exchange.flush().ok(),
+        };
+        let Some(mut connection) = exchange.connection.take() else { return };
+        let mut held = 0;
+        if written == Some(Written::Blocked) {
+            held = exchange.output.in_memory();
+            if self.held.load(Relaxed) + held > HELD_MOST
+                && exchange.output.spill(&self.options.spool_dir).is_ok()
+            {
+                held = 0;
+            }
+            self.held.fetch_add(held, Relaxed);
+        }
+        let overdue = exchange.is_overdue();
+        let mut guard = self.lock();
+        let reactor = &mut *guard;
+        let now = Moment::now();
+        reactor.now = reactor.now.max(now);
+        let took = now.since(exchange.since);
+        self.note_duration(took);
+        let all_were_busy = reactor.works.iter().all(|work| work.active);
+        reactor.works[thread.index].end();
+        let cell = reactor.board.cell(reactor.slot, thread.index);
+        cell.end(took);
+        connection.keep_alive = exchange.keep_alive;
+        connection.status = exchange.status;
+        connection.sent = exchange.sent;
+        connection.held = held;
+        match (written, outcome) {
+            (Some(Written::All), Outcome::Complete) => {
+                cell.count(connection.status, exchange.head.length as u64, connection.sent);
+                connection.status = 0;
+                reactor.answered(connection);
+            }
+            (Some(Written::All), Outcome::CompleteThen(paused)) => {
+                cell.count(connection.status, exchange.head.length as u64, connection.sent);
+                connection.status = 0;
+                reactor.released.push(paused);
+                reactor.answered(connection);
+            }
+            (Some(Written::All), Outcome::Pause(paused)) => {
+                connection.paused = Paused::Resume(paused);
+                connection.phase = crate::connections::Phase::Writing;
+                connection.head_bytes = reactor.works[thread.index].shown().to_vec();
+                let key = connection.key;
+                reactor.connections.put(connection);
+                reactor.resumable.push_back(key);
+            }
+            (Some(_), outcome) => {
+                connection.paused = match outcome {
+                    Outcome::Pause(paused) => {
+                        connection.head_bytes = reactor.works[thread.index].shown().to_vec();
+                        Paused::Resume(paused)
+                    }
+                    Outcome::CompleteThen(paused) => Paused::Release(paused),
+                    Outcome::Complete | Outcome::Abort => Paused::Nothing,
+                };
+                connection.output = std::mem::take(&mut exchange.output);
+                reactor.blocked(connection);
+            }
+            (None, outcome) => {
+                if let Outcome::Pause(paused) | Outcome::CompleteThen(paused) = outcome {
+                    reactor.released.push(paused);
+                }
+                exchange.output.clear();
+                if overdue {
+                    // The 504 has been sent and our side is shut.
+                    connection.output.clear();
+                    reactor.linger(connection);
+                } else {
+                    reactor.abort(connection);
+                }
+            }
+        }
+        exchange.bytes = None;
+        exchange.body = crate::body::Body::Empty;
+        exchange.desk.end();
+        if reactor.lead != Lead::Thread(thread.index) {
+            if all_were_busy && reactor.ready.is_empty() {
+                reactor.arm_listeners();
+            }
+            // The leader does not see what we have just added.
+            if reactor.waiting && !reactor.events.is_empty() {
+                self.poller.kick();
+            }
+        }
+    }
+
+    /// The sentinel's life.
+    fn watch(&self) {
+        let mut exchange = Exchange::new(Arc::default(), self.options.write_timeout);
+        let mut events = Vec::with_capacity(BATCH);
+        let mut seen = 0;
+        let mut quiet = 0;
+        loop {
+            thread::sleep(TICK);
+            let turn = self.turns.load(SeqCst);
+            let changed = turn != seen;
+            seen = turn;
+            if turn & 1 == 1 && !changed {
+                // The same turn for a whole tick: the leader is stuck in an app.
+                let mut reactor = self.lock();
+                if self.turns.load(SeqCst) == turn && matches!(reactor.lead, Lead::Thread(_)) {
+                    self.hand_over(&mut reactor);
+                }
+            }
+            if !self.lead_as_sentinel(&mut exchange, &mut events) {
+                return;
+            }
+            quiet = if changed || turn & 1 == 1 { 0 } else { quiet + 1 };
+            if quiet > QUIET_TICKS {
+                self.sentinel_asleep.store(true, SeqCst);
+                while self.sentinel_asleep.load(SeqCst)
+                    && self.turns.load(SeqCst) == seen
+                    && !self.stop.load(SeqCst)
+                {
+                    thread::park();
+                    let reactor = self.lock();
+                    if reactor.ended {
+                        return;
+                    }
+                    if reactor.lead == Lead::Sentinel {
+                        break;
+                    }
+                }
+                self.sentinel_asleep.store(false, SeqCst);
+                quiet = 0;
+            }
+        }
+    }
+
+    /// Leads while the lead is the sentinel's. False when the engine has ended.
+    fn lead_as_sentinel(&self, exchange: &mut Exchange<G>, events: &mut Vec<Event>) -> bool {
+        let mut reactor = self.lock();
+        loop {
+            if reactor.lead != Lead::Sentinel {
+                return !reactor.ended;
+            }
+            self.take_requests_of_others(&mut reactor);
+            if reactor.ended {
+                self.spread_the_end(&mut reactor);
+                return false;
+            }
+            if (reactor.has_work() || reactor.signals)
+                && let Some(next) = reactor.parked.pop()
+            {
+                reactor.lead = Lead::Thread(next);
+                self.wakes[next].notify_one();
+                reactor.arm_listeners();
+                return true;
+            }
+            if let Some((source, flags)) = reactor.events.pop_front() {
+                if reactor.handle(source, flags, exchange) {
+                    reactor.queue(exchange);
+                }
+                continue;
+            }
+            reactor.tick();
+            if reactor.ended || !reactor.events.is_empty() {
+                continue;
+            }
+            if reactor.has_work() && !reactor.parked.is_empty() {
+                continue;
+            }
+            reactor = self.poll(reactor, events).0;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What an operator decides, in the engine's own units.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use monoceros_http1::{Limits, Policy};
+
+use crate::clock::Span;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// App threads: how many threads call `Engine::next`.
+    pub threads: usize,
+    /// Open connections beyond which this worker accepts no more.
+    pub worker_connections: usize,
+    /// How long an idle connection is kept; zero: one request per connection.
+    pub keepalive: Span,
+    /// From the first byte of a head to its last.
+    pub header_timeout: Span,
+    /// Without progress of a request body.
+    pub body_timeout: Span,
+    /// Without progress of a response.
+    pub write_timeout: Span,
+    /// For a request in the app; `Span::FOREVER`: none.
+    pub request_deadline: Span,
+    /// After this a request in the app is reported as slow; `Span::FOREVER`: never.
+    pub slow_after: Span,
+    /// Requests after which this worker asks to be replaced; 0: never.
+    pub max_requests: u64,
+    /// Bytes of a request body that are kept in memory.
+    pub body_buffer: usize,
+    /// Where bodies beyond that go.
+    pub spool_dir: PathBuf,
+    pub limits: Limits,
+    pub policy: Policy,
+    /// Readable (hung up) when the arbiter is gone.
+    pub lifeline: Option<RawFd>,
+    /// How long draining may take when a signal asks for it.
+    pub graceful_timeout: Span,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            threads: 1,
+            worker_connections: 1000,
+            keepalive: Span::from_secs(75),
+            header_timeout: Span::from_secs(10),
+            body_timeout: Span::from_secs(30),
+            write_timeout: Span::from_secs(60),
+            request_deadline: Span::FOREVER,
+            slow_after: Span::FOREVER,
+            max_requests: 0,
+            body_buffer: 256 * 1024,
+            spool_dir: std::env::temp_dir(),
+            limits: Limits::default(),
+            policy: Policy::default(),
+            lifeline: None,
+            graceful_timeout: Span::from_secs(30),
+        }
+    }
+}

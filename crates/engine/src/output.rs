@@ -1,0 +1,204 @@
+//! A response on its way to the socket: bytes of ours, bytes that somebody else owns, files.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::sendfile;
+use rustix::io::{Errno, writev};
+use rustix::net::{SendFlags, send};
+
+use crate::spool::Spool;
+
+/// Bytes owned elsewhere that are sent without a copy.
+pub type Payload = Box<dyn AsRef<[u8]> + Send>;
+
+/// Slices for one writev; more segments than this wait for the next.
+const SLICES: usize = 16;
+/// The kernel takes no more at once (man 2 sendfile).
+const SENDFILE_MOST: u64 = 0x7fff_f000;
+
+enum Segment {
+    Bytes { bytes: Vec<u8>, sent: usize },
+    Payload { payload: Payload, sent: usize },
+    File { file: OwnedFd, offset: u64, left: u64 },
+}
+
+impl Segment {
+    fn memory(&self) -> Option<&[u8]> {
+        match self {
+            Segment::Bytes { bytes, sent } => Some(&bytes[*sent..]),
+            Segment::Payload { payload, sent } => Some(&(**payload).as_ref()[*sent..]),
+            Segment::File { .. } => None,
+        }
+    }
+}
+
+/// Segments in order. `bytes` goes first and is kept for reuse: most responses need nothing else.
+#[derive(Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+    segments: VecDeque<Segment>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// Nothing is left.
+    All,
+    /// The socket takes no more now.
+    Blocked,
+}
+
+impl Output {
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() == self.sent && self.segments.is_empty()
+    }
+
+    /// Where to append bytes that follow all that is there.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.segments.is_empty() {
+            return &mut self.bytes;
+        }
+        if !matches!(self.segments.back(), Some(Segment::Bytes { .. })) {
+            self.segments.push_back(Segment::Bytes { bytes: Vec::new(), sent: 0 });
+        }
+        match self.segments.back_mut() {
+            Some(Segment::Bytes { bytes, .. }) => bytes,
+            _ => &mut self.bytes,
+        }
+    }
+
+    pub fn push_payload(&mut self, payload: Payload) {
+        self.segments.push_back(Segment::Payload { payload, sent: 0 });
+    }
+
+    pub fn push_file(&mut self, file: OwnedFd, offset: u64, left: u64) {
+        if left > 0 {
+            self.segments.push_back(Segment::File { file, offset, left });
+        }
+    }
+
+    /// Bytes that are held in memory.
+    pub fn in_memory(&self) -> usize {
+        let segments: usize =
+            self.segments.iter().filter_map(Segment::memory).map(<[u8]>::len).sum();
+        self.bytes.len() - self.sent + segments
+    }
+
+    /// Forget everything, keep the room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.sent = 0;
+        self.segments.clear();
+    }
+
+    /// Moves what is in memory to a file: a peer that does not read shall not cost memory.
+    pub fn spill(&mut self, directory: &Path) -> Result<(), Errno> {
+        let mut segments = VecDeque::new();
+        let mut spool = Spool::new(directory)?;
+        spool.append(&self.bytes[self.sent..])?;
+        for segment in self.segments.drain(..) {
+            match segment.memory() {
+                Some(bytes) => spool.append(bytes)?,
+                None => {
+                    let full = std::mem::replace(&mut spool, Spool::new(directory)?);
+                    segments.push_back(file_segment(full));
+                    segments.push_back(segment);
+                }
+            }
+        }
+        if spool.size() > 0 {
+            segments.push_back(file_segment(spool));
+        }
+        self.bytes = Vec::new();
+        self.sent = 0;
+        self.segments = segments;
+        Ok(())
+    }
+
+    /// Sends as much as the socket takes; adds to `total`. An error means that the peer is gone,
+    /// or that a file has become shorter than it was said to be.
+    pub fn write_to(&mut self, socket: BorrowedFd<'_>, total: &mut u64) -> Result<Written, Errno> {
+        loop {
+            let head = &self.bytes[self.sent..];
+            let result = match self.segments.front_mut() {
+                None if head.is_empty() => {
+                    self.clear();
+                    return Ok(Written::All);
+                }
+                None => send(socket, head, SendFlags::NOSIGNAL),
+                Some(Segment::File { file, offset, left }) if head.is_empty() => {
+                    let most = (*left).min(SENDFILE_MOST) as usize;
+                    match sendfile(socket, &*file, Some(offset), most) {
+                        Ok(0) => Err(Errno::IO),
+                        Ok(sent) => {
+                            *total += sent as u64;
+                            *left -= sent as u64;
+                            if *left == 0 {
+                                self.segments.pop_front();
+                            }
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+                Some(_) => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let mut count = 0;
+                    let memory = self.segments.iter().map_while(Segment::memory);
+                    for bytes in std::iter::once(head).chain(memory).take(SLICES) {
+                        if !bytes.is_empty() {
+                            slices[count] = IoSlice::new(bytes);
+                            count += 1;
+                        }
+                    }
+                    if count == 0 {
+                        self.segments.pop_front();
+                        continue;
+                    }
+                    writev(socket, &slices[..count])
+                }
+            };
+            match result {
+                Ok(sent) => {
+                    *total += sent as u64;
+                    self.advance(sent);
+                }
+                Err(Errno::AGAIN) => return Ok(Written::Blocked),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        let own = count.min(self.bytes.len() - self.sent);
+        self.sent += own;
+        count -= own;
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+        while count > 0 {
+            let Some(front) = self.segments.front_mut() else { return };
+            let left = front.memory().map_or(0, <[u8]>::len);
+            if left <= count {
+                count -= left;
+                self.segments.pop_front();
+                continue;
+            }
+            match front {
+                Segment::Bytes { sent, .. } | Segment::Payload { sent, .. } => *sent += count,
+                Segment::File { .. } => {}
+            }
+            return;
+        }
+    }
+}
+
+fn file_segment(spool: Spool) -> Segment {
+    let (file, left) = spool.into_file();
+    Segment::File { file, offset: 0, left }
+}

@@ -1,0 +1,121 @@
+//! epoll, and what wakes it.
+//!
+//! Connections are registered once, edge-triggered, for everything: no system call when interest
+//! changes. Listeners are level-triggered and exclusive: one worker wakes per connection.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::clock::Span;
+
+pub use rustix::event::epoll::Event;
+
+/// Events per wait: enough to spread its cost, few enough that one round is short.
+pub const BATCH: usize = 128;
+
+/// Tokens above this are not connections.
+const SPECIAL: u64 = u64::MAX - 0xffff;
+const KICK: u64 = SPECIAL;
+const SIGNAL: u64 = SPECIAL + 1;
+const LIFELINE: u64 = SPECIAL + 2;
+const LISTENER: u64 = SPECIAL + 0x100;
+
+/// Whose event it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    Connection(u64),
+    Listener(usize),
+    /// Another thread has changed something.
+    Kick,
+    Signal,
+    Lifeline,
+}
+
+impl Source {
+    pub fn of(event: &Event) -> Source {
+        match event.data.u64() {
+            token if token < SPECIAL => Source::Connection(token),
+            KICK => Source::Kick,
+            SIGNAL => Source::Signal,
+            LIFELINE => Source::Lifeline,
+            token => Source::Listener((token - LISTENER) as usize),
+        }
+    }
+}
+
+pub struct Poller {
+    epoll: OwnedFd,
+    kick: OwnedFd,
+    signal_read: OwnedFd,
+    signal_write: OwnedFd,
+}
+
+impl Poller {
+    pub fn new() -> Result<Poller, Errno> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let kick = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let (signal_read, signal_write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        epoll::add(&epoll, &kick, EventData::new_u64(KICK), EventFlags::IN)?;
+        epoll::add(&epoll, &signal_read, EventData::new_u64(SIGNAL), EventFlags::IN)?;
+        Ok(Poller { epoll, kick, signal_read, signal_write })
+    }
+
+    pub fn add_lifeline(&self, lifeline: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags = EventFlags::IN | EventFlags::RDHUP;
+        epoll::add(&self.epoll, lifeline, EventData::new_u64(LIFELINE), flags)
+    }
+
+    pub fn add_listener(&self, listener: BorrowedFd<'_>, index: usize) -> Result<(), Errno> {
+        let data = EventData::new_u64(LISTENER + index as u64);
+        epoll::add(&self.epoll, listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)
+    }
+
+    pub fn add_connection(&self, socket: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, socket, EventData::new_u64(token), flags)
+    }
+
+    pub fn remove(&self, descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
+        epoll::delete(&self.epoll, descriptor)
+    }
+
+    /// Fills `events`; an interrupted wait is one with no events and `Err(INTR)`.
+    pub fn wait(&self, events: &mut Vec<Event>, timeout: Span) -> Result<(), Errno> {
+        let timeout = Timespec {
+            tv_sec: (timeout.0 / 1_000_000_000) as i64,
+            tv_nsec: (timeout.0 % 1_000_000_000) as i64,
+        };
+        events.clear();
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout))?;
+        Ok(())
+    }
+
+    /// Makes the thread that waits look around.
+    pub fn kick(&self) {
+        let result = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
+        debug_assert!(matches!(result, Ok(8) | Err(Errno::AGAIN)));
+    }
+
+    pub fn take_kick(&self) {
+        let result = rustix::io::read(&self.kick, &mut [0u8; 8]);
+        debug_assert!(matches!(result, Ok(8) | Err(Errno::AGAIN)));
+    }
+
+    /// Numbers of the signals that have arrived.
+    pub fn take_signals(&self) -> Vec<u8> {
+        let mut numbers = [0u8; 64];
+        match rustix::io::read(&self.signal_read, &mut numbers) {
+            Ok(count) => numbers[..count].to_vec(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Where a signal handler writes the number of its signal.
+    pub fn signal_writer(&self) -> BorrowedFd<'_> {
+        self.signal_write.as_fd()
+    }
+}

@@ -1,0 +1,651 @@
+//! The reactor: everything that one thread at a time may touch, under one lock.
+//!
+//! Who holds the lead (`lead.rs`) waits for events and hands them to `handle`. A request that is
+//! complete ends up in the leader's exchange; the leader serves it, or queues it when it is the
+//! sentinel. A connection that leaves the reactor does so through `Connections::take` and comes
+//! back through `returned`.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use monoceros_http1::{DateCache, Status, error_response};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+
+use crate::clock::{Moment, Span, unix_seconds};
+use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::lead::Lead;
+use crate::listeners::{Accepted, Listeners};
+use crate::notice::{Notices, Severity, peer_name};
+use crate::options::Options;
+use crate::output::Written;
+use crate::poller::{Poller, Source};
+use crate::scoreboard::Scoreboard;
+use crate::work::Work;
+
+/// Connections taken from one listener before other events have their turn.
+const ACCEPT_BATCH: usize = 16;
+/// How long we read on, so that a peer can read our last words before the reset (RFC 9112, 9.6).
+const LINGER: Span = Span::from_secs(2);
+/// And how much.
+const LINGER_BYTES: usize = 1024 * 1024;
+/// How often the scoreboard is told that the engine lives.
+pub const BEAT: Span = Span::from_secs(1);
+/// While requests have deadlines, nobody waits longer than this: threads that begin work do not
+/// wake the leader for it.
+const WATCH: Span = Span::from_millis(100);
+
+pub struct Draining {
+    pub until: Moment,
+    /// Idle connections are closed then: until then a client that was just sending is served.
+    pub idle_until: Moment,
+}
+
+pub struct Reactor<G: Gateway> {
+    pub options: Arc<Options>,
+    pub poller: Arc<Poller>,
+    pub board: Arc<Scoreboard>,
+    pub slot: usize,
+    pub now: Moment,
+    pub connections: Connections<G>,
+    pub listeners: Listeners,
+    pub events: VecDeque<(Source, EventFlags)>,
+    /// Complete requests that wait for an app thread.
+    pub ready: VecDeque<Key>,
+    /// Paused responses whose output has been written.
+    pub resumable: VecDeque<Key>,
+    /// What has to be released on an app thread.
+    pub released: Vec<G::Paused>,
+    pub notices: Notices,
+    pub signals: bool,
+    pub works: Vec<Work>,
+    pub lead: Lead,
+    /// App threads that have nothing to do.
+    pub parked: Vec<usize>,
+    /// The leader sits in the poller.
+    pub waiting: bool,
+    pub draining: Option<Draining>,
+    pub ended: bool,
+    pub cut: Vec<String>,
+    pub served: u64,
+    /// Bytes of blocked responses that all connections of this worker hold in memory.
+    pub held: Arc<AtomicUsize>,
+    pub(crate) date: DateCache,
+    pub(crate) next_beat: Moment,
+}
+
+impl<G: Gateway> Reactor<G> {
+    pub fn new(
+        options: Arc<Options>,
+        poller: Arc<Poller>,
+        board: Arc<Scoreboard>,
+        slot: usize,
+        listeners: Listeners,
+        held: Arc<AtomicUsize>,
+    ) -> Reactor<G> {
+        // A connection that never spoke is as cheap as an idle one and is kept as long.
+        let idle = options.keepalive.max(options.header_timeout);
+        let connections = Connections::new(
+            idle,
+            options.header_timeout,
+            options.body_timeout,
+            options.write_timeout,
+            LINGER,
+        );
+        Reactor {
+            works: (0..options.threads).map(|_| Work::new()).collect(),
+            connections,
+            listeners,
+            options,
+            poller,
+            board,
+            slot,
+            now: Moment::now(),
+            events: VecDeque::new(),
+            ready: VecDeque::new(),
+            resumable: VecDeque::new(),
+            released: Vec::new(),
+            notices: Notices::default(),
+            signals: false,
+            lead: Lead::Nobody,
+            parked: Vec::new(),
+            waiting: false,
+            draining: None,
+            ended: false,
+            cut: Vec::new(),
+            served: 0,
+            held,
+            date: DateCache::new(),
+            next_beat: Moment(0),
+        }
+    }
+
+    /// There is something that only an app thread can do.
+    pub fn has_work(&self) -> bool {
+        !(self.ready.is_empty()
+            && self.resumable.is_empty()
+            && self.released.is_empty()
+            && self.notices.is_empty())
+    }
+
+    /// Every app thread runs a request that is past its deadline.
+    pub fn is_stuck(&self) -> bool {
+        self.works.iter().all(|work| work.active && work.overdue)
+    }
+
+    /// True: `exchange` holds a complete request.
+    pub fn handle(
+        &mut self,
+        source: Source,
+        flags: EventFlags,
+        exchange: &mut Exchange<G>,
+    ) -> bool {
+        match source {
+            Source::Connection(token) => match self.connections.take(Key::from_token(token)) {
+                Found::Here(connection) => self.on_event(connection, flags, exchange),
+                Found::Out => {
+                    self.connections.note(Key::from_token(token), flags);
+                    false
+                }
+                Found::Gone => false,
+            },
+            Source::Listener(index) => self.on_listener(index, exchange),
+            Source::Kick => {
+                self.poller.take_kick();
+                false
+            }
+            Source::Signal => {
+                self.on_signals();
+                false
+            }
+            Source::Lifeline => {
+                // The arbiter is gone: nobody would replace, stop or explain this worker.
+                let killed = rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::KILL,
+                );
+                debug_assert!(killed.is_ok());
+                false
+            }
+        }
+    }
+
+    fn on_signals(&mut self) {
+        const INT: u8 = 2;
+        const QUIT: u8 = 3;
+        const TERM: u8 = 15;
+        for signal in self.poller.take_signals() {
+            self.signals = true;
+            match signal {
+                TERM => self.drain(self.options.graceful_timeout),
+                INT | QUIT => self.end(),
+                _ => {}
+            }
+        }
+    }
+
+    fn on_listener(&mut self, index: usize, exchange: &mut Exchange<G>) -> bool {
+        let alone = self.board.fleet() <= 1 || self.draining.is_some();
+        for _ in 0..ACCEPT_BATCH {
+            if !self.has_room() && self.draining.is_none() {
+                return false;
+            }
+            match self.listeners.accept(index, self.now) {
+                Accepted::Connection(socket, peer) => {
+                    let mut connection = Box::new(Connection::new(socket, index, peer));
+                    self.connections.admit(&mut connection);
+                    let ready = self.on_event(connection, EventFlags::IN, exchange);
+                    self.arm_listeners();
+                    if !alone {
+                        let requeued = self.listeners.requeue(index, &self.poller);
+                        self.complain("cannot wait for connections", requeued);
+                        return ready;
+                    }
+                    if ready {
+                        self.events.push_back((Source::Listener(index), EventFlags::IN));
+                        return true;
+                    }
+                }
+                Accepted::Empty => return false,
+                Accepted::Exhausted(error) => {
+                    self.notices.push(Severity::Error, || {
+                        format!(
+                            "cannot accept a connection: {error}; raise the limit of open files \
+                             (ulimit -n) or lower worker_connections"
+                        )
+                    });
+                    self.arm_listeners();
+                    return false;
+                }
+            }
+        }
+        self.events.push_back((Source::Listener(index), EventFlags::IN));
+        false
+    }
+
+    fn has_room(&self) -> bool {
+        self.connections.len() < self.options.worker_connections
+            && self.listeners.paused_until() <= self.now
+    }
+
+    /// Listens when there is room, and leaves connections to siblings when all threads are busy.
+    pub fn arm_listeners(&mut self) {
+        if self.draining.is_some() || self.listeners.is_empty() {
+            return;
+        }
+        let busy = matches!(self.lead, Lead::Sentinel)
+            && self.board.fleet() > 1
+            && self.works.iter().all(|work| work.active);
+        let armed = self.listeners.arm(self.has_room() && !busy && !self.is_stuck(), &self.poller);
+        self.complain("cannot wait for connections", armed);
+    }
+
+    fn complain(&mut self, what: &str, result: Result<(), Errno>) {
+        if let Err(error) = result {
+            self.notices.push(Severity::Error, || format!("{what}: {error}"));
+        }
+    }
+
+    /// Something happened to the socket of a connection that was here. It is now either put back,
+    /// gone, or in the exchange (then true).
+    pub fn on_event(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        flags: EventFlags,
+        exchange: &mut Exchange<G>,
+    ) -> bool {
+        let readable = EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        let broken = EventFlags::HUP | EventFlags::ERR;
+        match connection.phase {
+            Phase::Idle | Phase::Head | Phase::Body => {
+                if flags.intersects(readable) {
+                    return self.receive(connection, exchange);
+                }
+                self.connections.put(connection);
+            }
+            Phase::Ready => {
+                if flags.intersects(broken) {
+                    // Its client has left: the app need not know.
+                    self.close(connection);
+                } else {
+                    self.connections.note(connection.key, flags);
+                    self.connections.put(connection);
+                }
+            }
+            Phase::Writing => {
+                if flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
+                    self.connections.note(connection.key, flags);
+                }
+                if flags.intersects(EventFlags::OUT | broken) {
+                    self.write(connection);
+                } else {
+                    self.connections.put(connection);
+                }
+            }
+            Phase::Lingering => {
+                if connection.output.is_empty() {
+                    self.discard(connection, exchange);
+                } else if !self.write_last_words(&mut connection) {
+                    self.close(connection);
+                } else {
+                    self.connections.put(connection);
+                }
+            }
+        }
+        false
+    }
+
+    /// The socket may take more of a response.
+    fn write(&mut self, mut connection: Box<Connection<G>>) {
+        let before = connection.sent;
+        let Connection { output, socket, sent, .. } = &mut *connection;
+        match output.write_to(socket.as_fd(), sent) {
+            Ok(Written::Blocked) => {
+                if connection.sent > before {
+                    self.connections.set_deadline(connection.key, Class::Write, self.now);
+                }
+                self.connections.put(connection);
+            }
+            Ok(Written::All) => {
+                self.let_go_of_memory(&mut connection);
+                match std::mem::replace(&mut connection.paused, Paused::Nothing) {
+                    Paused::Resume(paused) => {
+                        connection.paused = Paused::Resume(paused);
+                        self.connections.clear_deadline(connection.key);
+                        self.resumable.push_back(connection.key);
+                        self.connections.put(connection);
+                    }
+                    Paused::Release(paused) => {
+                        self.released.push(paused);
+                        self.answered(connection);
+                    }
+                    Paused::Nothing => self.answered(connection),
+                }
+            }
+            Err(_) => self.close(connection),
+        }
+    }
+
+    fn let_go_of_memory(&mut self, connection: &mut Connection<G>) {
+        if connection.held > 0 {
+            self.held.fetch_sub(connection.held, Relaxed);
+            connection.held = 0;
+        }
+    }
+
+    /// A response has gone out whole.
+    pub fn answered(&mut self, mut connection: Box<Connection<G>>) {
+        let cell = self.board.cell(self.slot, self.options.threads);
+        if connection.status != 0 {
+            cell.count(connection.status, 0, connection.sent);
+            connection.status = 0;
+        }
+        if !connection.keep_alive || self.draining.is_some() {
+            if connection.linger {
+                self.linger(connection);
+            } else {
+                self.close(connection);
+            }
+            return;
+        }
+        connection.phase = Phase::Idle;
+        if !self.register(&mut connection) {
+            return self.close(connection);
+        }
+        let key = connection.key;
+        let pending = self.connections.take_pending(key);
+        if !connection.input.is_empty() {
+            self.events.push_back((Source::Connection(key.token()), EventFlags::IN));
+        } else if pending
+            .intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
+        {
+            self.events.push_back((Source::Connection(key.token()), pending));
+        }
+        self.connections.set_deadline(key, Class::Idle, self.now);
+        self.connections.put(connection);
+    }
+
+    /// The socket's events reach us from now on. Late, because most short connections end without.
+    pub fn register(&mut self, connection: &mut Connection<G>) -> bool {
+        if !connection.registered {
+            let token = connection.key.token();
+            let added = self.poller.add_connection(connection.socket.as_fd(), token);
+            connection.registered = added.is_ok();
+            self.complain("cannot watch a connection", added);
+        }
+        connection.registered
+    }
+
+    /// A connection comes back with output that the socket did not take yet.
+    pub fn blocked(&mut self, mut connection: Box<Connection<G>>) {
+        connection.phase = Phase::Writing;
+        if !self.register(&mut connection) {
+            return self.close(connection);
+        }
+        let key = connection.key;
+        self.connections.set_deadline(key, Class::Write, self.now);
+        let pending = self.connections.take_pending(key);
+        if !pending.is_empty() {
+            self.events.push_back((Source::Connection(key.token()), pending));
+        }
+        self.connections.put(connection);
+    }
+
+    /// Ours is said; the peer may still send, and has to be able to read.
+    pub fn linger(&mut self, mut connection: Box<Connection<G>>) {
+        connection.phase = Phase::Lingering;
+        if !self.register(&mut connection) || !self.write_last_words(&mut connection) {
+            return self.close(connection);
+        }
+        let key = connection.key;
+        self.connections.set_deadline(key, Class::Linger, self.now);
+        // What the peer has sent already is thrown away now: no event will tell of it.
+        self.events.push_back((Source::Connection(key.token()), EventFlags::IN));
+        self.connections.put(connection);
+    }
+
+    fn write_last_words(&mut self, connection: &mut Connection<G>) -> bool {
+        let Connection { output, socket, sent, .. } = connection;
+        match output.write_to(socket.as_fd(), sent) {
+            Ok(Written::All) => shutdown(socket.as_fd(), Shutdown::Write).is_ok(),
+            Ok(Written::Blocked) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn discard(&mut self, mut connection: Box<Connection<G>>, exchange: &mut Exchange<G>) {
+        loop {
+            match recv(&connection.socket, &mut *exchange.buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return self.close(connection),
+                Ok((count, _)) => {
+                    connection.discarded += count;
+                    if connection.discarded > LINGER_BYTES {
+                        return self.close(connection);
+                    }
+                }
+                Err(Errno::AGAIN) => return self.connections.put(connection),
+                Err(Errno::INTR) => {}
+                Err(_) => return self.close(connection),
+            }
+        }
+    }
+
+    /// Refuses what the peer sent, in words that it can read.
+    pub fn reject(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        status: Status,
+        extra: &[(&str, &str)],
+    ) {
+        let date = self.date.at(unix_seconds());
+        connection.output.clear();
+        error_response(connection.output.tail(), status, date, false, extra);
+        connection.input = Vec::new();
+        connection.head = None;
+        connection.body = None;
+        connection.request = None;
+        self.board.cell(self.slot, self.options.threads).count(status.code(), 0, 0);
+        self.linger(connection);
+    }
+
+    /// There is no thread left that could answer: say so instead of letting clients wait.
+    pub fn refuse_waiting(&mut self) {
+        while let Some(key) = self.ready.pop_front() {
+            if let Found::Here(connection) = self.connections.take(key) {
+                if connection.phase == Phase::Ready {
+                    self.reject(connection, Status::SERVICE_UNAVAILABLE, &[("Retry-After", "1")]);
+                } else {
+                    self.connections.put(connection);
+                }
+            }
+        }
+    }
+
+    pub fn close(&mut self, mut connection: Box<Connection<G>>) {
+        self.let_go_of_memory(&mut connection);
+        match std::mem::replace(&mut connection.paused, Paused::Nothing) {
+            Paused::Resume(paused) | Paused::Release(paused) => self.released.push(paused),
+            Paused::Nothing => {}
+        }
+        let was_full = self.connections.len() >= self.options.worker_connections;
+        self.connections.retire(connection.key);
+        drop(connection);
+        if was_full {
+            self.arm_listeners();
+        }
+    }
+
+    /// Ends a connection so that the peer cannot take what it got for the whole.
+    pub fn abort(&mut self, connection: Box<Connection<G>>) {
+        // A reset, where the socket allows it; a unix socket's peer sees the missing end.
+        let reset = set_socket_linger(&connection.socket, Some(std::time::Duration::ZERO));
+        debug_assert!(reset.is_ok());
+        self.close(connection);
+    }
+
+    /// A complete request, from the exchange into the queue.
+    pub fn queue(&mut self, exchange: &mut Exchange<G>) {
+        let Some(mut connection) = exchange.connection.take() else { return };
+        let (bytes, body) = match exchange.bytes.take() {
+            Some(bytes) => (bytes, exchange.take_body()),
+            None => exchange.copy_out(),
+        };
+        let head = std::mem::replace(&mut exchange.head, Box::new(monoceros_http1::Head::new()));
+        connection.phase = Phase::Ready;
+        connection.keep_alive = exchange.keep_alive;
+        connection.request = Some(Request { head, bytes, body, since: self.now });
+        let key = connection.key;
+        if !self.register(&mut connection) {
+            return self.close(connection);
+        }
+        if self.is_stuck() {
+            return self.reject(connection, Status::SERVICE_UNAVAILABLE, &[("Retry-After", "1")]);
+        }
+        self.connections.clear_deadline(key);
+        self.connections.put(connection);
+        self.ready.push_back(key);
+    }
+
+    /// The next request of the queue, into the exchange. False when there is none.
+    pub fn dequeue(&mut self, exchange: &mut Exchange<G>, thread: usize) -> bool {
+        while let Some(key) = self.ready.pop_front() {
+            let Found::Here(mut connection) = self.connections.take(key) else { continue };
+            match connection.request.take() {
+                Some(request) if connection.phase == Phase::Ready => {
+                    let waited = self.now.since(request.since);
+                    self.board.cell(self.slot, thread).queued(waited);
+                    exchange.head = request.head;
+                    exchange.bytes = Some(request.bytes);
+                    exchange.body = request.body;
+                    exchange.keep_alive = connection.keep_alive && self.draining.is_none();
+                    exchange.connection = Some(connection);
+                    return true;
+                }
+                _ => self.connections.put(connection),
+            }
+        }
+        false
+    }
+
+    /// The next paused response that can go on, into the exchange.
+    pub fn resume(&mut self, exchange: &mut Exchange<G>) -> Option<G::Paused> {
+        while let Some(key) = self.resumable.pop_front() {
+            let Found::Here(mut connection) = self.connections.take(key) else { continue };
+            match std::mem::replace(&mut connection.paused, Paused::Nothing) {
+                Paused::Resume(paused) => {
+                    exchange.keep_alive = connection.keep_alive;
+                    exchange.status = connection.status;
+                    exchange.sent = connection.sent;
+                    exchange.bytes = Some(std::mem::take(&mut connection.head_bytes));
+                    exchange.connection = Some(connection);
+                    return Some(paused);
+                }
+                other => {
+                    connection.paused = other;
+                    self.connections.put(connection);
+                }
+            }
+        }
+        None
+    }
+
+    /// Deadlines, the beat and the end of draining. To be called before every wait.
+    pub fn tick(&mut self) {
+        while let Some((key, class)) = self.connections.expired(self.now) {
+            self.on_deadline(key, class);
+        }
+        self.check_works();
+        if self.now >= self.next_beat {
+            self.next_beat = self.now.after(BEAT);
+            let idle = self.connections.here().filter(|it| it.phase == Phase::Idle).count();
+            let slot = self.board.slot(self.slot);
+            slot.beat_engine(self.now);
+            slot.set_connections(self.connections.len() as u32, idle as u32);
+            self.arm_listeners();
+        }
+        self.tick_drain();
+    }
+
+    fn on_deadline(&mut self, key: Key, class: Class) {
+        let Found::Here(connection) = self.connections.take(key) else { return };
+        match (class, connection.phase) {
+            (Class::Idle, Phase::Idle) => self.close(connection),
+            (Class::Head, Phase::Head) | (Class::Body, Phase::Body) => {
+                let what = if class == Class::Head { "request head" } else { "request body" };
+                let peer = peer_name(connection.peer);
+                self.notices
+                    .push(Severity::Info, || format!("{what} from {peer} took too long: 408"));
+                self.reject(connection, Status::REQUEST_TIMEOUT, &[]);
+            }
+            (Class::Write, Phase::Writing) => {
+                let peer = peer_name(connection.peer);
+                self.notices.push(Severity::Info, || {
+                    format!("{peer} has stopped reading its response: connection closed")
+                });
+                self.abort(connection);
+            }
+            (Class::Linger, Phase::Lingering) => self.close(connection),
+            _ => self.connections.put(connection),
+        }
+    }
+
+    fn check_works(&mut self) {
+        let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
+        let mut told = false;
+        let mut overdue = false;
+        for (thread, work) in self.works.iter_mut().enumerate() {
+            if work.next_deadline(deadline, slow_after) <= self.now {
+                let date = self.date.at(unix_seconds());
+                if work.check(thread, self.now, deadline, slow_after, date) {
+                    self.board.cell(self.slot, thread).set_overdue();
+                    overdue = true;
+                }
+            }
+            if work.has_reports() {
+                let cell = self.board.incident_cell(self.slot, thread);
+                told |= work.post(|incident| cell.report(incident));
+            }
+        }
+        if told {
+            self.board.notify();
+        }
+        if overdue && self.is_stuck() {
+            self.refuse_waiting();
+            self.arm_listeners();
+        }
+    }
+
+    /// How long the poller may wait.
+    pub fn patience(&self) -> Span {
+        if !self.events.is_empty() {
+            return Span::ZERO;
+        }
+        let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
+        let mut until = self.connections.next_deadline().min(self.next_beat);
+        for work in &self.works {
+            until = until.min(work.next_deadline(deadline, slow_after));
+            if work.has_reports() {
+                until = until.min(self.now.after(WATCH));
+            }
+        }
+        if self.works.len() > 1 && (deadline != Span::FOREVER || slow_after != Span::FOREVER) {
+            until = until.min(self.now.after(WATCH));
+        }
+        if self.listeners.paused_until() > self.now {
+            until = until.min(self.listeners.paused_until());
+        }
+        if let Some(draining) = &self.draining {
+            until = until.min(draining.until);
+            if draining.idle_until > self.now {
+                until = until.min(draining.idle_until);
+            }
+        }
+        until.since(self.now)
+    }
+}

@@ -1,0 +1,307 @@
+//! Reading: from the socket to a complete request.
+
+use std::os::fd::AsFd;
+
+use monoceros_http1::{Error, Framing, Head, Method, Progress, Status};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use crate::body::{Body, BodyError, BodyReader, Fed};
+use crate::connections::{Class, Connection, Phase};
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::notice::{Severity, peer_name};
+use crate::poller::Source;
+use crate::reactor::Reactor;
+
+/// Reads in one turn; then other connections have theirs, and this one goes on later.
+const READS: usize = 4;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl<G: Gateway> Reactor<G> {
+    /// Reads what is there. The connection is put back, closed, or in the exchange (then true).
+    pub fn receive(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+    ) -> bool {
+        if connection.phase == Phase::Idle && !connection.input.is_empty() {
+            // What was pipelined behind the last request comes first.
+            match self.parse_input(connection, exchange) {
+                Parsed::Ready => return true,
+                Parsed::Gone => return false,
+                Parsed::More(same) => connection = same,
+            }
+        }
+        for _ in 0..READS {
+            let count = match recv(&connection.socket, &mut *exchange.buffer, RecvFlags::empty()) {
+                Ok((0, _)) => {
+                    self.hung_up(connection);
+                    return false;
+                }
+                Ok((count, _)) => count,
+                Err(Errno::AGAIN) => return self.wait_for_more(connection),
+                Err(Errno::INTR) => continue,
+                Err(_) => {
+                    self.close(connection);
+                    return false;
+                }
+            };
+            let full = count == exchange.buffer.len();
+            let parsed = match connection.phase {
+                Phase::Body => self.feed(connection, exchange, count),
+                _ if connection.input.is_empty() => self.parse_buffer(connection, exchange, count),
+                _ => {
+                    connection.input.extend_from_slice(&exchange.buffer[..count]);
+                    self.parse_input(connection, exchange)
+                }
+            };
+            match parsed {
+                Parsed::Ready => return true,
+                Parsed::Gone => return false,
+                // A read that did not fill the buffer has emptied the socket.
+                Parsed::More(same) if !full => return self.wait_for_more(same),
+                Parsed::More(same) => connection = same,
+            }
+        }
+        let token = connection.key.token();
+        self.events.push_back((Source::Connection(token), rustix::event::epoll::EventFlags::IN));
+        self.wait_for_more(connection)
+    }
+
+    fn wait_for_more(&mut self, mut connection: Box<Connection<G>>) -> bool {
+        let unregistered = !connection.registered;
+        if !self.register(&mut connection) {
+            self.close(connection);
+            return false;
+        }
+        if unregistered && connection.phase == Phase::Idle {
+            self.connections.set_deadline(connection.key, Class::Idle, self.now);
+        }
+        self.connections.put(connection);
+        false
+    }
+
+    /// The peer sends no more. What it had begun never reaches the app.
+    fn hung_up(&mut self, connection: Box<Connection<G>>) {
+        if connection.phase == Phase::Body {
+            let peer = peer_name(connection.peer);
+            self.notices.push(Severity::Debug, || {
+                format!("{peer} closed its connection before the request body was complete")
+            });
+        }
+        self.close(connection);
+    }
+
+    /// The beginning of a request lies in the read buffer.
+    fn parse_buffer(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        count: usize,
+    ) -> Parsed<G> {
+        let options = &self.options;
+        let Exchange { buffer, head, .. } = exchange;
+        let input = &buffer[..count];
+        connection.parser.reset();
+        match connection.parser.parse(input, head, &options.limits, &options.policy) {
+            Ok(Progress::Complete) => self.on_head(connection, exchange, count),
+            Ok(Progress::Partial) => {
+                connection.input.extend_from_slice(input);
+                if connection.parser.is_idle(input) {
+                    connection.parser.reset();
+                    return Parsed::More(connection);
+                }
+                connection.head = Some(std::mem::replace(head, Box::new(Head::new())));
+                connection.phase = Phase::Head;
+                self.connections.set_deadline(connection.key, Class::Head, self.now);
+                Parsed::More(connection)
+            }
+            Err(error) => self.refuse(connection, error),
+        }
+    }
+
+    /// The request so far lies in the connection's own buffer.
+    fn parse_input(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+    ) -> Parsed<G> {
+        if connection.phase == Phase::Idle {
+            connection.parser.reset();
+        }
+        let mut head = connection.head.take().unwrap_or_else(|| Box::new(Head::new()));
+        let options = &self.options;
+        let Connection { parser, input, .. } = &mut *connection;
+        match parser.parse(input, &mut head, &options.limits, &options.policy) {
+            Ok(Progress::Complete) => {
+                let mut bytes = std::mem::take(&mut connection.input);
+                let rest = bytes.split_off(head.length);
+                exchange.head = head;
+                exchange.bytes = Some(bytes);
+                self.on_owned_head(connection, exchange, rest)
+            }
+            Ok(Progress::Partial) => {
+                connection.head = Some(head);
+                if connection.phase == Phase::Idle && !connection.parser.is_idle(&connection.input)
+                {
+                    connection.phase = Phase::Head;
+                    self.connections.set_deadline(connection.key, Class::Head, self.now);
+                }
+                Parsed::More(connection)
+            }
+            Err(error) => self.refuse(connection, error),
+        }
+    }
+
+    /// A complete head lies in the read buffer, with `count - head.length` bytes behind it.
+    fn on_head(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        count: usize,
+    ) -> Parsed<G> {
+        let start = exchange.head.length;
+        let body = match exchange.head.framing {
+            Framing::None => Some(0),
+            Framing::Length(length) if length <= (count - start) as u64 => Some(length as usize),
+            Framing::Length(_) | Framing::Chunked => None,
+        };
+        if let Some(length) = body {
+            let end = start + length;
+            exchange.bytes = None;
+            exchange.body = if length == 0 { Body::Empty } else { Body::Beside { start, end } };
+            if end < count {
+                connection.input.extend_from_slice(&exchange.buffer[end..count]);
+            }
+            return self.ready(connection, exchange);
+        }
+        let rest = exchange.buffer[start..count].to_vec();
+        exchange.bytes = Some(exchange.buffer[..start].to_vec());
+        self.on_owned_head(connection, exchange, rest)
+    }
+
+    /// A complete head lies in `exchange.bytes`; `rest` was read behind it.
+    fn on_owned_head(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        rest: Vec<u8>,
+    ) -> Parsed<G> {
+        if matches!(exchange.head.framing, Framing::None | Framing::Length(0)) {
+            exchange.body = Body::Empty;
+            connection.input = rest;
+            return self.ready(connection, exchange);
+        }
+        connection.body = Some(BodyReader::new(exchange.head.framing, self.options.body_buffer));
+        connection.head_bytes = exchange.bytes.take().unwrap_or_default();
+        let expects = exchange.head.expect_continue;
+        connection.head = Some(std::mem::replace(&mut exchange.head, Box::new(Head::new())));
+        connection.phase = Phase::Body;
+        self.connections.set_deadline(connection.key, Class::Body, self.now);
+        match self.feed_bytes(connection, exchange, &rest) {
+            Parsed::More(connection) => {
+                // The buffer wants the body now. A client that is gone shows itself at the read.
+                if expects && rest.is_empty() {
+                    let sent = send(connection.socket.as_fd(), CONTINUE, SendFlags::NOSIGNAL);
+                    if sent.is_err() {
+                        self.close(connection);
+                        return Parsed::Gone;
+                    }
+                }
+                Parsed::More(connection)
+            }
+            other => other,
+        }
+    }
+
+    /// Body bytes lie in the read buffer.
+    fn feed(
+        &mut self,
+        connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        count: usize,
+    ) -> Parsed<G> {
+        // Taken out for the call, so that both can be borrowed; no bytes are copied.
+        let buffer = std::mem::take(&mut exchange.buffer);
+        self.connections.set_deadline(connection.key, Class::Body, self.now);
+        let parsed = self.feed_bytes(connection, exchange, &buffer[..count]);
+        exchange.buffer = buffer;
+        parsed
+    }
+
+    fn feed_bytes(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        input: &[u8],
+    ) -> Parsed<G> {
+        let Some(reader) = &mut connection.body else {
+            self.close(connection);
+            return Parsed::Gone;
+        };
+        match reader.feed(input, &self.options.limits, &self.options.spool_dir) {
+            Ok(Fed { complete: false, .. }) => Parsed::More(connection),
+            Ok(Fed { consumed, complete: true }) => {
+                exchange.body = connection.body.take().map_or(Body::Empty, BodyReader::finish);
+                exchange.bytes = Some(std::mem::take(&mut connection.head_bytes));
+                if let Some(head) = connection.head.take() {
+                    exchange.head = head;
+                }
+                connection.input = input[consumed..].to_vec();
+                self.ready(connection, exchange)
+            }
+            Err(BodyError::Peer(error)) => self.refuse(connection, error),
+            Err(BodyError::Disk(error)) => {
+                let directory = self.options.spool_dir.display().to_string();
+                self.notices.push(Severity::Error, || {
+                    format!(
+                        "cannot spool a request body in {directory}: {error}; the client got 507"
+                    )
+                });
+                self.reject(connection, Status::INSUFFICIENT_STORAGE, &[]);
+                Parsed::Gone
+            }
+        }
+    }
+
+    /// The request is complete: from here on it belongs to the exchange.
+    fn ready(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+    ) -> Parsed<G> {
+        self.connections.clear_deadline(connection.key);
+        connection.requests = connection.requests.saturating_add(1);
+        // A client that asked for the end gets it at once; another may be sending already.
+        connection.linger = exchange.head.persistent || !connection.input.is_empty();
+        exchange.keep_alive = exchange.head.persistent
+            && exchange.head.method != Method::Connect
+            && self.options.keepalive.0 > 0
+            && self.draining.is_none();
+        exchange.status = 0;
+        exchange.sent = 0;
+        exchange.connection = Some(connection);
+        Parsed::Ready
+    }
+
+    fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {
+        let peer = peer_name(connection.peer);
+        self.notices.push(Severity::Warning, || {
+            format!("Invalid request from ip={peer}: {error} ({})", error.rule())
+        });
+        self.reject(connection, error.status(), &[]);
+        Parsed::Gone
+    }
+}
+
+/// Where a connection is after a step of reading.
+enum Parsed<G: Gateway> {
+    /// In the exchange, with a complete request.
+    Ready,
+    /// Closed, or lingering.
+    Gone,
+    /// It needs more bytes.
+    More(Box<Connection<G>>),
+}

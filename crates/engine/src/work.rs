@@ -1,0 +1,170 @@
+//! What each app thread runs, as the reactor sees it, and the deadlines of requests in the app.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use monoceros_http1::{Status, error_response};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
+
+use crate::clock::{Moment, Span};
+use crate::exchange::{Desk, Exchange};
+use crate::gateway::Gateway;
+use crate::scoreboard::{Incident, IncidentKind};
+
+/// A report shows no more of a head than this.
+const HEAD_SHOWN: usize = 2048;
+
+/// The work of one app thread.
+pub struct Work {
+    pub desk: Arc<Desk>,
+    pub active: bool,
+    pub overdue: bool,
+    slow: bool,
+    socket: RawFd,
+    since: Moment,
+    id: u64,
+    peer: Option<SocketAddr>,
+    head: Vec<u8>,
+    /// Reports that the arbiter's cell had no room for yet.
+    unreported: Vec<Incident>,
+}
+
+impl Work {
+    pub fn new() -> Work {
+        Work {
+            desk: Arc::new(Desk::default()),
+            active: false,
+            overdue: false,
+            slow: false,
+            socket: -1,
+            since: Moment::default(),
+            id: 0,
+            peer: None,
+            head: Vec::new(),
+            unreported: Vec::new(),
+        }
+    }
+
+    /// The app is about to run. The head is copied only where a deadline may have to show it.
+    pub fn begin<G: Gateway>(&mut self, exchange: &Exchange<G>, shown: &[u8], watched: bool) {
+        self.active = true;
+        self.overdue = false;
+        self.slow = false;
+        self.socket = exchange.socket().map_or(-1, |socket| socket.as_raw_fd());
+        self.since = exchange.since;
+        self.id = exchange.id;
+        self.peer = exchange.peer();
+        self.head.clear();
+        if watched {
+            self.head.extend_from_slice(&shown[..shown.len().min(HEAD_SHOWN)]);
+        }
+        self.desk.begin();
+    }
+
+    pub fn end(&mut self) {
+        self.active = false;
+        self.desk.end();
+    }
+
+    pub fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// Method and target, for people.
+    pub fn title(&self) -> String {
+        let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let mut words = line.split(|byte| *byte == b' ');
+        let method = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or_default();
+        format!("{} {}", String::from_utf8_lossy(method), String::from_utf8_lossy(target))
+    }
+
+    /// The head, as far as reports show it.
+    pub fn shown(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// When this work has to be looked at next.
+    pub fn next_deadline(&self, deadline: Span, slow_after: Span) -> Moment {
+        if !self.active {
+            return Moment::NEVER;
+        }
+        let overdue = if self.overdue { Moment::NEVER } else { self.since.after(deadline) };
+        let slow = if self.slow { Moment::NEVER } else { self.since.after(slow_after) };
+        overdue.min(slow)
+    }
+
+    /// Looks at the deadlines. True when the request has just become overdue.
+    pub fn check(
+        &mut self,
+        thread: usize,
+        now: Moment,
+        deadline: Span,
+        slow_after: Span,
+        date: &[u8; 29],
+    ) -> bool {
+        if !self.active {
+            return false;
+        }
+        let mut became_overdue = false;
+        if !self.overdue && self.since.after(deadline) <= now {
+            self.overdue = true;
+            became_overdue = true;
+            let answered = self.desk.claim_for_timeout();
+            if answered {
+                self.send_timeout(date);
+            }
+            self.report(IncidentKind::Overdue, thread, now, answered);
+        }
+        if !self.slow && !self.overdue && self.since.after(slow_after) <= now {
+            self.slow = true;
+            if !self.desk.is_sending() {
+                self.report(IncidentKind::Slow, thread, now, false);
+            }
+        }
+        became_overdue
+    }
+
+    fn report(&mut self, kind: IncidentKind, thread: usize, now: Moment, answered: bool) {
+        self.unreported.push(Incident {
+            kind,
+            id: self.id,
+            thread,
+            elapsed: now.since(self.since),
+            writing: self.desk.is_sending(),
+            answered,
+            peer: self.peer.map_or(String::new(), |peer| peer.ip().to_string()),
+            head: self.head.clone(),
+        });
+    }
+
+    /// Hands reports to `post` until it has no room. True when something was handed over.
+    pub fn post(&mut self, mut post: impl FnMut(&Incident) -> bool) -> bool {
+        let before = self.unreported.len();
+        while self.unreported.first().is_some_and(&mut post) {
+            self.unreported.remove(0);
+        }
+        before != self.unreported.len()
+    }
+
+    pub fn has_reports(&self) -> bool {
+        !self.unreported.is_empty()
+    }
+
+    /// The desk has been claimed: nothing has been sent and the app thread will send nothing.
+    fn send_timeout(&self, date: &[u8; 29]) {
+        let mut answer = Vec::new();
+        let head_request = self.head.starts_with(b"HEAD ");
+        error_response(&mut answer, Status::GATEWAY_TIMEOUT, date, head_request, &[]);
+        // SAFETY: the connection belongs to the app thread whose desk was claimed; it cannot close
+        // the socket before it has ended its work, for which it needs the lock that we hold.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
+        // A client that is gone, or whose window is full, has lost interest in this answer.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        if send(socket.as_fd(), &answer, flags).is_ok() {
+            let shut = shutdown(socket.as_fd(), Shutdown::Write);
+            debug_assert!(shut.is_ok() || shut == Err(rustix::io::Errno::NOTCONN));
+        }
+    }
+}
