@@ -1,4 +1,4 @@
-"""The arbiter: one loop that hears signals, workers and molds, and makes of them what `states` says.
+"""The arbiter: one loop that hears signals, workers and molds, and does what `states` says.
 
 Rules:
 - One thread. Nothing in the loop waits but the loop's own poll; reload, stop and respawn are
@@ -8,12 +8,14 @@ Rules:
   starting.
 """
 
+import logging
 import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
 from monoceros import SERVER_SOFTWARE, __version__, _core
@@ -106,7 +108,7 @@ class Arbiter:
         self.spawner = Spawner(self)
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
-        self.START_CTX.update({"args": sys.argv[:], "cwd": os.getcwd(), 0: sys.executable})
+        self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
 
     # What hook authors read.
 
@@ -227,7 +229,10 @@ class Arbiter:
         try:
             self._start()
             while self.state is not ServerState.STOPPED:
-                self._turn()
+                try:
+                    self._turn()
+                except HaltServer as order:
+                    self.halt(order.reason, order.exit_status)
         except Exception:
             self.log.exception("Unhandled exception in main loop")
             self._end_all()
@@ -288,7 +293,7 @@ class Arbiter:
             self.inbox.wait(PAUSE)
             for number in self.inbox.take():
                 if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                    raise HaltServer(None, 0)
+                    raise HaltServer("", 0)
             return True
 
         return retry
@@ -297,9 +302,10 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
-        self.log.log(40 if order.exit_status else 20, "Shutting down: %s", self.master_name)
-        if order.reason is not None:
-            self.log.log(40 if order.exit_status else 20, "Reason: %s", order.reason)
+        level = logging.ERROR if order.exit_status else logging.INFO
+        self.log.log(level, "Shutting down: %s", self.master_name)
+        if order.reason:
+            self.log.log(level, "Reason: %s", order.reason)
         if self.pidfile is not None:
             self.pidfile.remove()
         try:

@@ -66,10 +66,10 @@ def _find_counter() -> Path | None:
                     root / relative / "memory.oom_control",
                     root / "memory.oom_control",
                 ]
-    for path in candidates:
+    for candidate in candidates:
         with contextlib.suppress(OSError):
-            if _parse_counter(path.read_text()) is not None:
-                return path
+            if _parse_counter(candidate.read_text()) is not None:
+                return candidate
     return None
 
 

@@ -10,8 +10,8 @@ The protocol, one JSON object per SEQPACKET message:
 Rules:
 - A worker is forked twice: the process between ends at once, and the kernel gives the worker to
   the arbiter, the nearest subreaper. The worker goes on when that has happened.
-- The heap is frozen after the import, so that the collector of a worker does not touch (and so copy)
-  what all workers share.
+- The heap is frozen after the import, so that the collector of a worker does not touch, and so
+  copy, what all workers share.
 - The mold has no threads. Threads that the app starts at import do not exist in the workers; the
   mold says so, once, by name.
 """

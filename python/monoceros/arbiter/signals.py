@@ -22,7 +22,7 @@ from typing import Final
 #: What the arbiter listens to.
 SIGNALS: Final = tuple(
     getattr(signal, f"SIG{name}")
-    for name in "HUP QUIT INT TERM TTIN TTOU USR1 USR2 WINCH CHLD".split()
+    for name in ("HUP", "QUIT", "INT", "TERM", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD")
 )
 
 #: Sent to a worker to have the stacks of its threads written to its memory file. A real-time

@@ -12,23 +12,24 @@ Rules, in the order in which they are kept after the fork:
 
 import atexit
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import setproctitle
 
+import monoceros
 from monoceros import _core
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.signals import SIGNALS, ignore
 from monoceros.arbiter.stacks import StackFile
-from monoceros.errors import AppImportError
+from monoceros.errors import AppImportError, format_foreign_exception
 from monoceros.workers.seat import Seat
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ APP_LOAD_ERROR: Final = 4
 #: An exception after boot.
 CRASHED: Final = 255
 
-_SERVER_FOLDER: Final = os.path.dirname(  # noqa: PTH120
-    (importlib.util.find_spec("monoceros") or sys.modules[__name__].__spec__).origin or ""  # type: ignore[union-attr]
-)
+_SERVER_FOLDER: Final = str(Path(monoceros.__file__).parent)
 
 
 def title(role: str, name: str) -> None:
@@ -182,7 +181,9 @@ def tell_failure(
         log.error("%s (pid:%s) failed to load the app: %s", who, os.getpid(), summary)
         log.debug("Where that was:", exc_info=error)
     else:
-        log.error("Exception in worker process", exc_info=error)
+        log.error(
+            "%s (pid:%s) failed to boot:\n%s", who, os.getpid(), format_foreign_exception(error)
+        )
     return code
 
 
@@ -198,9 +199,8 @@ def _is_of_the_app(error: BaseException) -> bool:
         return True
     for frame in traceback.extract_tb(error.__traceback__):
         name = frame.filename
-        if not name.startswith((_SERVER_FOLDER + os.sep, "<frozen importlib")) and not (
-            f"{os.sep}importlib{os.sep}" in name
-        ):
+        own = name.startswith((_SERVER_FOLDER + os.sep, "<frozen importlib"))
+        if not own and f"{os.sep}importlib{os.sep}" not in name:
             return True
     return False
 

@@ -107,11 +107,13 @@ class Spawner:
                     server.fleet.return_slot(slot)
                     return False
                 record = self._expect(generation, mold, slot, age, stacks)
-        except (Exception, SystemExit):
-            server.log.exception("Cannot start a worker")
+        except BaseException as error:
             if stacks is not None:
                 stacks.close()
             server.fleet.return_slot(slot)
+            if not isinstance(error, Exception | SystemExit):
+                raise
+            server.log.exception("Cannot start a worker")
             self._not_made(generation, "a worker that could not be started", now)
             return False
         server.worker_age = age

@@ -1,8 +1,8 @@
 """Stopping: a state of the loop like any other, with a bound.
 
 Graceful (TERM): the listeners are closed here, the workers empty the kernel's queue, answer what
-they have and end; after graceful_timeout each is told about, aborted and killed. Quick (INT, QUIT, a
-second TERM): QUIT, and KILL after `QUICK_BOUND`. A quick stop may overtake a graceful one.
+they have and end; after graceful_timeout each is told about, aborted and killed. Quick (INT, QUIT,
+a second TERM): QUIT, and KILL after `QUICK_BOUND`. A quick stop may overtake a graceful one.
 """
 
 from typing import TYPE_CHECKING, Final

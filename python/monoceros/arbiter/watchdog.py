@@ -198,7 +198,8 @@ class Watchdog:
         departure = record.departure or Departure.STOP
         if record.state is WorkerState.DRAINING and not self._server.stopping_quickly:
             self._server.log.error(
-                "Worker (pid:%s) has not ended within graceful_timeout (%s s)%s: it is aborted.\n%s",
+                "Worker (pid:%s) has not ended within graceful_timeout (%s s)%s: "
+                "it is aborted.\n%s",
                 record.pid,
                 record.generation.cfg.graceful_timeout,
                 self._requests(record, now),

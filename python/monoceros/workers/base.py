@@ -63,7 +63,7 @@ class Worker:
 
     SIGNALS: ClassVar[list[signal.Signals]] = [
         getattr(signal, f"SIG{name}")
-        for name in "ABRT HUP QUIT INT TERM USR1 USR2 WINCH CHLD".split()
+        for name in ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD")
     ]
     PIPE: ClassVar[list[int]] = []
 
