@@ -4,13 +4,18 @@
 marked `alone` runs while no other test does.
 """
 
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.quiet import presence
+from support.server import APPS
 from support.serving import Serve
+
+# Tests share a few functions with the apps that run in the server.
+sys.path.insert(0, str(APPS))
 
 _SERVE = pytest.StashKey[Serve]()
 

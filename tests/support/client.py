@@ -186,7 +186,8 @@ class Connection:
             if not self._receive():
                 raise Truncated(f"wanted {size} bytes, got {len(self.buffer)}", bytes(self.buffer))
 
-    def _take(self, size: int) -> bytes:
+    def read_exactly(self, size: int) -> bytes:
+        """That many bytes; Truncated when the stream ends before."""
         self._fill(size)
         data = bytes(self.buffer[:size])
         del self.buffer[:size]
@@ -196,7 +197,7 @@ class Connection:
         while (end := self.buffer.find(b"\n")) < 0:
             if not self._receive():
                 raise Truncated("the stream ended inside a line", bytes(self.buffer))
-        line = self._take(end + 1)
+        line = self.read_exactly(end + 1)
         if not line.endswith(b"\r\n"):
             raise Malformed(f"bare LF after {line!r}")
         return line[:-2]
@@ -215,7 +216,7 @@ class Connection:
         while (at := self.buffer.find(mark)) < 0:
             if not self._receive():
                 raise Truncated(f"the stream ended before {mark!r}", bytes(self.buffer))
-        return self._take(at + len(mark))
+        return self.read_exactly(at + len(mark))
 
     def read_to_close(self) -> bytes:
         """Everything until the server closes."""
@@ -266,7 +267,7 @@ class Connection:
             if not length.isdigit():
                 raise Malformed(f"bad Content-Length {length!r}")
             response.framing = "length"
-            response.body = self._take(int(length))
+            response.body = self.read_exactly(int(length))
         else:
             response.framing = "close"
             response.body = self.read_to_close()
@@ -282,8 +283,8 @@ class Connection:
             if size == 0:
                 response.trailers = self._fields()
                 return bytes(body)
-            body += self._take(size)
-            if self._take(2) != b"\r\n":
+            body += self.read_exactly(size)
+            if self.read_exactly(2) != b"\r\n":
                 raise Malformed("no CRLF after a chunk")
 
     def wait_closed(self, timeout: float) -> float:

@@ -5,7 +5,21 @@ from pathlib import Path
 
 from support.client import Address
 from support.ports import free_port
-from support.server import Server
+from support.server import Server, is_substitute
+
+#: Flags that only our server has, each with one value; a substitute is not given them.
+OWN_FLAGS = frozenset(
+    {
+        "--boot-timeout",
+        "--request-timeout",
+        "--header-timeout",
+        "--body-timeout",
+        "--write-timeout",
+        "--body-buffer",
+        "--spool-dir",
+        "--respawn-backoff",
+    }
+)
 
 
 class Serve:
@@ -51,12 +65,12 @@ class Serve:
             address = ("127.0.0.1", free_port())
             bind = f"127.0.0.1:{address[1]}"
         elif bind.startswith("unix:"):
-            address = address or bind.removeprefix("unix:")
+            address = address or str(directory / bind.removeprefix("unix:"))
         if bind:
             arguments += ["--bind", bind]
         if workers != 1:
             arguments += ["--workers", str(workers)]
-        arguments += options
+        arguments += _without_own(options) if is_substitute() else options
         if app is not None:
             arguments.append(app)
         assert address is not None, "say where it listens"
@@ -88,3 +102,14 @@ class Serve:
             except AssertionError as error:
                 complaints.append(str(error))
         return complaints
+
+
+def _without_own(options: Sequence[str]) -> list[str]:
+    kept = []
+    following = iter(options)
+    for option in following:
+        if option in OWN_FLAGS:
+            next(following)
+        else:
+            kept.append(option)
+    return kept
