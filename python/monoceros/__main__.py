@@ -1,4 +1,4 @@
-"""``python -m monoceros``: the same as the ``monoceros`` command."""
+"""`python -m monoceros`: the same as the command `monoceros`."""
 
 from monoceros.cli import main
 

@@ -1,0 +1,222 @@
+"""The configuration: every setting's value, and what follows from several of them.
+
+`cfg.NAME` reads a setting or a derived property; `cfg.set(NAME, value)` is the only way to
+change one. Sources are read by the application (`monoceros.app`); this class knows none of them.
+"""
+
+import argparse
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from monoceros.config import settings as table  # fills KNOWN_SETTINGS
+from monoceros.config.addresses import Address, parse_address
+from monoceros.config.classes import (
+    WORKER_ALIASES,
+    is_sync,
+    load_logger_class,
+    load_worker_class,
+)
+from monoceros.config.not_yet import NOT_YET, Fate
+from monoceros.config.parser import build_parser
+from monoceros.config.setting import KNOWN_SETTINGS, Setting, Surroundings
+from monoceros.errors import ConfigError
+
+__all__ = ["Config", "make_settings", "table"]
+
+#: Words of the environment variable SENDFILE that switch it on.
+_SENDFILE_WORDS = ("y", "1", "yes", "true")
+
+
+def make_settings(surroundings: Surroundings | None = None) -> dict[str, Setting]:
+    """A fresh instance of every known setting, by name."""
+    surroundings = surroundings or Surroundings.current()
+    return {known.name: known(surroundings) for known in KNOWN_SETTINGS}
+
+
+class Config:
+    """A server's configuration.
+
+    usage, prog: of the command line's parser. environ, directory: what defaults are taken from
+    instead of this process's environment and current folder.
+
+    Raises ConfigError when an environment variable that sets a default holds nonsense.
+    """
+
+    settings: dict[str, Setting]
+
+    def __init__(
+        self,
+        usage: str | None = None,
+        prog: str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        directory: str | None = None,
+    ) -> None:
+        current = Surroundings.current()
+        surroundings = Surroundings(
+            current.environ if environ is None else dict(environ), directory or current.directory
+        )
+        self.settings = make_settings(surroundings)
+        self.usage = usage
+        self.prog = prog
+        #: The environment that the server was started with, before `raw_env`.
+        self.env_orig = dict(surroundings.environ)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is no attribute. Copying and unpickling ask before __init__ ran.
+        settings: dict[str, Setting] = self.__dict__.get("settings", {})
+        if name in settings:
+            return settings[name].get()
+        if name in NOT_YET:
+            return NOT_YET[name].default
+        raise AttributeError(f"no setting is called {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "settings" and name in self.__dict__.get("settings", {}):
+            raise AttributeError("Invalid access!")
+        super().__setattr__(name, value)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set a setting.
+
+        Raises AttributeError for an unknown name, TypeError or ValueError for a value that the
+        setting cannot have, and ConfigError for a value that the system does not allow. A setting
+        of Gunicorn's that this release has not got is refused with ConfigError where ignoring it
+        would be unsafe, and else warned about.
+        """
+        if name in self.settings:
+            self.settings[name].set(value)
+        elif name in NOT_YET:
+            self._set_not_yet(name, value)
+        else:
+            raise AttributeError(f"no setting is called {name!r}")
+
+    def _set_not_yet(self, name: str, value: Any) -> None:
+        entry = NOT_YET[name]
+        if entry.asks_for_nothing(value):
+            return
+        if entry.fate is Fate.REFUSED:
+            raise ConfigError(entry.message())
+        self.warn(entry.message())
+
+    def warn(self, message: str) -> None:
+        """Tell the operator, in one line, of something in the configuration.
+
+        Before logging is set up the line goes to standard error; on a reload to the error log.
+        """
+        logging.getLogger("gunicorn.error").warning("%s", message)
+
+    def parser(self) -> argparse.ArgumentParser:
+        """The parser of the command line; flags that are not given are None."""
+        return build_parser(self.settings.values(), self.usage, self.prog, self.warn)
+
+    def validate(self) -> None:
+        """Check what no single setting can: addresses, and that the classes can be loaded.
+
+        Raises ConfigError.
+        """
+        if not self.address:
+            raise ConfigError("there is no address to bind: set `bind`")
+        _ = self.worker_class
+        _ = self.logger_class
+
+    def __str__(self) -> str:
+        width = max(map(len, self.settings))
+        return "\n".join(
+            f"{name:<{width}} = {_show(setting.value)}"
+            for name, setting in sorted(self.settings.items())
+        )
+
+    # What follows from the settings.
+
+    @property
+    def worker_class_str(self) -> str:
+        """The worker class's name for people: an alias, or the dotted path."""
+        uri = self.settings["worker_class"].get()
+        if self.settings["threads"].get() > 1 and is_sync(uri):
+            return "gthread"
+        if inspect.isclass(uri):
+            return str(uri.__name__)
+        return str(uri)
+
+    @property
+    def worker_class(self) -> type[Any]:
+        """The worker class, loaded. Raises ConfigError."""
+        uri = self.settings["worker_class"].get()
+        if self.settings["threads"].get() > 1 and is_sync(uri):
+            uri = WORKER_ALIASES["gthread"]
+        found = load_worker_class(uri)
+        setup = getattr(found, "setup", None)
+        if callable(setup):
+            setup()
+        return found
+
+    @property
+    def logger_class(self) -> type[Any]:
+        """The logger class, loaded. Raises ConfigError."""
+        found = load_logger_class(self.settings["logger_class"].get())
+        install = getattr(found, "install", None)
+        if callable(install):
+            install()
+        return found
+
+    @property
+    def address(self) -> list[Address]:
+        """The addresses to listen on: (host, port), path of a unix socket, or descriptor.
+
+        Raises ConfigError.
+        """
+        bind = self.settings["bind"]
+        try:
+            return [parse_address(text) for text in bind.get()]
+        except ConfigError as error:
+            port = self.env_orig.get("PORT", "").strip()
+            if port and bind.is_default:
+                raise ConfigError(f"{error} (from the environment variable PORT)") from error
+            raise
+
+    @property
+    def proc_name(self) -> str:
+        named = self.settings["proc_name"].get()
+        return str(named or self.settings["default_proc_name"].get())
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment variables that `raw_env` sets."""
+        pairs = (item.partition("=") for item in self.settings["raw_env"].get())
+        return {name: value for name, _, value in pairs}
+
+    @property
+    def sendfile(self) -> bool:
+        """Whether files go out by sendfile(): the setting, else SENDFILE, else yes."""
+        chosen = self.settings["sendfile"].get()
+        if chosen is not None:
+            return bool(chosen)
+        word = self.env_orig.get("SENDFILE", "").strip().lower()
+        return word in _SENDFILE_WORDS if word else True
+
+    @property
+    def uid(self) -> int:
+        return os.geteuid()
+
+    @property
+    def gid(self) -> int:
+        return os.getegid()
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether connections are encrypted; this release speaks plain HTTP only."""
+        return False
+
+    @property
+    def ssl_options(self) -> dict[str, Any]:
+        return {}
+
+
+def _show(value: Any) -> str:
+    if callable(value):
+        return f"<{getattr(value, '__qualname__', type(value).__name__)}()>"
+    return str(value)

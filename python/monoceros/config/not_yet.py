@@ -1,0 +1,228 @@
+"""Gunicorn's settings that this release does not have.
+
+A deployment that sets one of them must hear of it. A value that asks for what the server does
+anyway (``daemon = False``) passes without a word. For any other value the table says:
+
+- REFUSED: without effect it would leave the deployment less safe than its operator believes, or
+  without an app. The server does not start.
+- UNSUPPORTED: a feature is missing. A config file gets a warning, the command line an error.
+- HARMLESS: nothing is lost. A warning from either.
+
+A setting that the server learns moves from here to the table of settings.
+"""
+
+import enum
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monoceros.config.validators import auto_int
+
+
+class Fate(enum.Enum):
+    """What becomes of a configuration that sets it."""
+
+    REFUSED = "refused"
+    UNSUPPORTED = "unsupported"
+    HARMLESS = "harmless"
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """One setting of Gunicorn's.
+
+    default: the value that describes what this server does, and what `Config` answers.
+    harmless_values: further values that ask for nothing else.
+    boolean: the flag has no value. appended: it may be given several times. optional: its value
+    may be left out, and is then this.
+    """
+
+    name: str
+    fate: Fate
+    default: Any = None
+    cli: tuple[str, ...] = ()
+    harmless_values: tuple[Any, ...] = ()
+    boolean: bool = False
+    appended: bool = False
+    optional: str | None = None
+    hook: bool = False
+    note: str = ""
+
+    def message(self) -> str:
+        text = f"{self.name} is not supported by this release"
+        if self.fate is not Fate.REFUSED:
+            text += " and has no effect"
+        return f"{text} ({self.note})" if self.note else text
+
+    def asks_for_nothing(self, value: Any) -> bool:
+        """Whether the server does what this value asks for."""
+        if value is None or value == "" or value == [] or value == {}:
+            return True
+        accepted = (self.default, *self.harmless_values)
+        if any(value is known or value == known for known in accepted):
+            return True
+        if self.name in ("user", "group"):
+            return _is_own_id(self.name, value)
+        if isinstance(value, str):
+            text = value.strip().lower()
+            if text in [str(known).lower() for known in accepted]:
+                return True
+            if isinstance(self.default, list):
+                return [item.strip() for item in text.split(",")] == self.default
+            if isinstance(self.default, int):
+                try:
+                    return auto_int(text) == self.default
+                except ValueError:
+                    return False
+        return False
+
+
+def _is_own_id(kind: str, value: Any) -> bool:
+    """Whether `value` names the user or the group that this process runs as."""
+    own = os.geteuid() if kind == "user" else os.getegid()
+    text = str(value).strip()
+    if text.isdigit():
+        return int(text) == own
+    try:
+        found = pwd.getpwnam(text).pw_uid if kind == "user" else grp.getgrnam(text).gr_gid
+    except KeyError:
+        return False
+    return found == own
+
+
+_LOOPBACK = ["127.0.0.1", "::1"]
+_HEADERS = {
+    "X-FORWARDED-PROTOCOL": "ssl",
+    "X-FORWARDED-PROTO": "https",
+    "X-FORWARDED-SSL": "on",
+}
+_R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
+
+_TABLE: Sequence[NotYet] = (
+    # TLS
+    NotYet("keyfile", _R, cli=("--keyfile",)),
+    NotYet("certfile", _R, cli=("--certfile",)),
+    NotYet("ssl_version", _R, 2, ("--ssl-version",)),
+    NotYet("cert_reqs", _R, 0, ("--cert-reqs",)),
+    NotYet("ca_certs", _R, cli=("--ca-certs",)),
+    NotYet("ciphers", _R, cli=("--ciphers",)),
+    NotYet("ssl_context", _R, hook=True),
+    NotYet("suppress_ragged_eofs", _H, True, ("--suppress-ragged-eofs",), boolean=True),
+    NotYet("do_handshake_on_connect", _H, False, ("--do-handshake-on-connect",), boolean=True),
+    # Privileges and the process
+    NotYet("user", _R, cli=("-u", "--user"), note="start the server as that user"),
+    NotYet("group", _R, cli=("-g", "--group"), note="start the server as that group"),
+    NotYet("initgroups", _R, False, ("--initgroups",), boolean=True),
+    NotYet("daemon", _U, False, ("-D", "--daemon"), boolean=True, note="it stays in foreground"),
+    NotYet(
+        "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
+    ),
+    NotYet("pre_exec", _U, hook=True),
+    NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
+    NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
+    NotYet("tmp_upload_dir", _H),
+    # Who is trusted, and what a request may look like
+    NotYet("forwarded_allow_ips", _R, _LOOPBACK, ("--forwarded-allow-ips",)),
+    NotYet("secure_scheme_headers", _R, _HEADERS),
+    NotYet("forwarder_headers", _R, ["SCRIPT_NAME", "PATH_INFO"], ("--forwarder-headers",)),
+    NotYet("header_map", _R, "drop", ("--header-map",)),
+    NotYet(
+        "proxy_protocol",
+        _R,
+        "off",
+        ("--proxy-protocol",),
+        harmless_values=(False, "false", "0", "none"),
+        optional="auto",
+    ),
+    NotYet("proxy_allow_ips", _R, _LOOPBACK, ("--proxy-allow-from",)),
+    NotYet("protocol", _R, "http", ("--protocol",)),
+    NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
+    NotYet("permit_obsolete_folding", _U, False, ("--permit-obsolete-folding",), boolean=True),
+    NotYet("strip_header_spaces", _U, False, ("--strip-header-spaces",), boolean=True),
+    NotYet(
+        "permit_unconventional_http_method",
+        _U,
+        False,
+        ("--permit-unconventional-http-method",),
+        boolean=True,
+    ),
+    NotYet(
+        "permit_unconventional_http_version",
+        _U,
+        False,
+        ("--permit-unconventional-http-version",),
+        boolean=True,
+    ),
+    NotYet("casefold_http_method", _U, False, ("--casefold-http-method",), boolean=True),
+    NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
+    # Development
+    NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),
+    NotYet("reload_engine", _H, "auto", ("--reload-engine",)),
+    NotYet("reload_extra_files", _H, [], ("--reload-extra-file",), appended=True),
+    NotYet("spew", _U, False, ("--spew",), boolean=True),
+    # PasteDeploy
+    NotYet("paste", _R, cli=("--paste", "--paster"), note="name the app as MODULE:OBJECT"),
+    NotYet("raw_paste_global_conf", _U, [], ("--paste-global",), appended=True),
+    # Logs and metrics
+    NotYet("syslog", _U, False, ("--log-syslog",), boolean=True),
+    NotYet("syslog_addr", _H, "udp://localhost:514", ("--log-syslog-to",)),
+    NotYet("syslog_prefix", _H, cli=("--log-syslog-prefix",)),
+    NotYet("syslog_facility", _H, "user", ("--log-syslog-facility",)),
+    NotYet(
+        "disable_redirect_access_to_syslog",
+        _H,
+        False,
+        ("--disable-redirect-access-to-syslog",),
+        boolean=True,
+    ),
+    NotYet("statsd_host", _U, cli=("--statsd-host",)),
+    NotYet("statsd_prefix", _H, "", ("--statsd-prefix",)),
+    NotYet("dogstatsd_tags", _H, "", ("--dogstatsd-tags",)),
+    NotYet("enable_backlog_metric", _U, False, ("--enable-backlog-metric",), boolean=True),
+    # HTTP/2
+    NotYet(
+        "http_protocols",
+        _U,
+        ["h1"],
+        ("--http-protocols",),
+        note="every connection speaks HTTP/1.1",
+    ),
+    NotYet("http2_cleartext", _U, "off", ("--http2-cleartext",), harmless_values=(False,)),
+    NotYet("http2_max_concurrent_streams", _H, 100, ("--http2-max-concurrent-streams",)),
+    NotYet("http2_initial_window_size", _H, 65535, ("--http2-initial-window-size",)),
+    NotYet("http2_max_frame_size", _H, 16384, ("--http2-max-frame-size",)),
+    NotYet("http2_max_header_list_size", _H, 65536, ("--http2-max-header-list-size",)),
+    # ASGI
+    NotYet("asgi_loop", _H, "auto", ("--asgi-loop",)),
+    NotYet("asgi_lifespan", _H, "auto", ("--asgi-lifespan",)),
+    NotYet("asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",)),
+    NotYet("websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",)),
+    NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
+    # Dirty arbiters
+    NotYet("dirty_apps", _U, [], ("--dirty-app",), appended=True),
+    NotYet("dirty_workers", _U, 0, ("--dirty-workers",)),
+    NotYet("dirty_timeout", _H, 300, ("--dirty-timeout",)),
+    NotYet("dirty_threads", _H, 1, ("--dirty-threads",)),
+    NotYet("dirty_graceful_timeout", _H, 30, ("--dirty-graceful-timeout",)),
+    NotYet("on_dirty_starting", _U, hook=True),
+    NotYet("dirty_post_fork", _U, hook=True),
+    NotYet("dirty_worker_init", _U, hook=True),
+    NotYet("dirty_worker_exit", _U, hook=True),
+    # Control socket
+    NotYet("control_socket", _U, cli=("--control-socket",)),
+    NotYet("control_socket_mode", _H, 0o600, ("--control-socket-mode",)),
+    NotYet(
+        "control_socket_disable",
+        _H,
+        True,
+        ("--no-control-socket",),
+        harmless_values=(False,),
+        boolean=True,
+    ),
+)
+
+#: By name.
+NOT_YET = {entry.name: entry for entry in _TABLE}

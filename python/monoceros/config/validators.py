@@ -1,0 +1,271 @@
+"""What a setting's value may be.
+
+A validator takes any value, from whatever source, and returns the value to keep. It raises
+TypeError for a value of the wrong kind and ValueError for one of the right kind that cannot be;
+the text says what is wrong with the value and leaves it to `Setting.set` to name the setting.
+The names are Gunicorn's where Gunicorn has such a validator: extensions import them.
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from monoceros.errors import ConfigError
+
+#: From the least to the most severe; the order in which messages name them.
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def validate_bool(value: Any) -> bool | None:
+    """None, a bool, or the words true and false in any case."""
+    if value is None or isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"must be true or false, not {value!r}")
+    word = value.strip().lower()
+    if word not in ("true", "false"):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return word == "true"
+
+
+def validate_dict(value: Any) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"must be a dict, not {value!r}")
+    return value
+
+
+def validate_pos_int(value: Any) -> int:
+    """A whole number of 0 or more; text may be written as Python writes integers (10, 0x10)."""
+    if isinstance(value, str):
+        try:
+            number = int(value, 0)
+        except ValueError:
+            raise ValueError(f"must be a whole number, not {value!r}") from None
+    elif isinstance(value, int):
+        number = int(value)
+    else:
+        raise TypeError(f"must be a whole number, not {value!r}")
+    if number < 0:
+        raise ValueError(f"must be 0 or more, not {number}")
+    return number
+
+
+def validate_seconds(value: Any) -> int | float:
+    """A duration of 0 or more seconds, whole or not."""
+    if isinstance(value, str):
+        try:
+            value = seconds(value)
+        except ValueError:
+            raise ValueError(f"must be a number of seconds, not {value!r}") from None
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"must be a number of seconds, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"must be a finite number of seconds, not {value!r}")
+    if value < 0:
+        raise ValueError(f"must be 0 or more seconds, not {value!r}")
+    return value
+
+
+def validate_string(value: Any) -> str | None:
+    """None or text; surrounding white space is dropped."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"must be text, not {value!r}")
+    return value.strip()
+
+
+def validate_list_string(value: Any) -> list[str]:
+    """Nothing, one text, or several. The result is always a list of its own."""
+    if not value:
+        return []
+    items: Iterable[Any] = [value] if isinstance(value, str) else value
+    if not isinstance(items, Iterable):
+        raise TypeError(f"must be a list of text, not {value!r}")
+    kept = []
+    for item in items:
+        text = validate_string(item)
+        if text is None:
+            raise TypeError("must be a list of text, and holds None")
+        kept.append(text)
+    return kept
+
+
+def validate_environment(value: Any) -> list[str]:
+    """A list of NAME=VALUE."""
+    items = validate_list_string(value)
+    for item in items:
+        name, equals, _ = item.partition("=")
+        if not equals or not name:
+            raise ValueError(f"must be NAME=VALUE, not {item!r}")
+        if "\0" in item:
+            raise ValueError(f"must not hold a NUL character: {item!r}")
+    return items
+
+
+def validate_class(value: Any) -> Any:
+    """A class, a function without parameters that returns one, or text that names one."""
+    if inspect.isfunction(value) or inspect.ismethod(value):
+        value = value()
+    if inspect.isclass(value):
+        return value
+    text = validate_string(value)
+    if not text:
+        raise ValueError("must name a class")
+    return text
+
+
+def validate_log_level(value: Any) -> str:
+    """One of LOG_LEVELS, in any case."""
+    text = validate_string(value)
+    level = (text or "").lower()
+    if level not in LOG_LEVELS:
+        near = difflib.get_close_matches(level, LOG_LEVELS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}{hint}")
+    return level
+
+
+def validate_chdir(value: Any) -> str:
+    """A folder that exists; a relative one counts from the current folder.
+
+    Raises ConfigError when it cannot be entered.
+    """
+    text = validate_string(value)
+    if not text:
+        raise ValueError("must name a folder")
+    path = os.path.abspath(text)  # noqa: PTH100 - Path.resolve would follow symbolic links
+    if not Path(path).is_dir():
+        raise ConfigError(f"can't chdir to {path!r}: there is no such folder")
+    if not os.access(path, os.X_OK):
+        raise ConfigError(f"can't chdir to {path!r}: permission denied")
+    return path
+
+
+def validate_folder(value: Any) -> str | None:
+    """None, or an existing folder that files can be made in; kept absolute.
+
+    Raises ConfigError when it is none.
+    """
+    text = validate_string(value)
+    if not text:
+        return None
+    path = os.path.abspath(text)  # noqa: PTH100 - Path.resolve would follow symbolic links
+    if not Path(path).is_dir():
+        raise ConfigError(f"can't use {path!r}: there is no such folder")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError(f"can't use {path!r}: permission denied")
+    return path
+
+
+def validate_callable(arity: int) -> Callable[[Any], Callable[..., Any]]:
+    """A validator for hooks: what can be called with `arity` positional arguments (-1: any).
+
+    The value may also be the import path of such a callable, as ``package.module.name``.
+    """
+
+    def validate(value: Any) -> Callable[..., Any]:
+        function = import_callable(value)
+        if arity == -1:
+            return function
+        signature = signature_of(function)
+        if signature is not None:
+            try:
+                signature.bind(*[None] * arity)
+            except TypeError:
+                raise TypeError(
+                    f"must be callable with {count_arguments(arity)}, and "
+                    f"{getattr(function, '__qualname__', function)!s} is not"
+                ) from None
+        return function
+
+    return validate
+
+
+def validate_post_request(value: Any) -> Callable[..., Any]:
+    """A validator for post_request, which may take 2, 3 or 4 positional parameters.
+
+    The result always takes four: worker, req, environ and resp.
+    """
+    function = import_callable(value)
+    signature = signature_of(function)
+    if signature is None:
+        return function
+    accepted = positional_parameters(signature)
+    if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
+        accepted = 4
+    if accepted not in (2, 3, 4):
+        raise TypeError(
+            f"must be callable with 2, 3 or 4 arguments, and "
+            f"{getattr(function, '__qualname__', function)!s} takes {accepted}"
+        )
+    if accepted == 4:
+        return function
+
+    @functools.wraps(function)
+    def post_request(worker: Any, req: Any, environ: Any = None, resp: Any = None) -> Any:
+        return function(*(worker, req, environ)[:accepted])
+
+    return post_request
+
+
+def import_callable(value: Any) -> Callable[..., Any]:
+    """`value`, or what it names when it is text."""
+    if isinstance(value, str):
+        module_name, _, name = value.strip().rpartition(".")
+        if not module_name:
+            raise TypeError(f"must be callable or its import path, not {value!r}")
+        try:
+            value = getattr(importlib.import_module(module_name), name)
+        except (ImportError, AttributeError) as error:
+            raise TypeError(f"can't load {value!r}: {error}") from error
+    if not callable(value):
+        raise TypeError(f"must be callable, not {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """None for the builtins that do not tell."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def positional_parameters(signature: inspect.Signature) -> int:
+    return sum(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for p in signature.parameters.values()
+    )
+
+
+def count_arguments(arity: int) -> str:
+    return "1 argument" if arity == 1 else f"{arity} arguments"
+
+
+def auto_int(text: str) -> int:
+    """An integer from the command line, where a leading 0 means octal as in C (0022)."""
+    digits = text.strip()
+    if len(digits) > 1 and digits.startswith("0") and digits[1:].isdigit():
+        return int(digits, 8)
+    return int(digits, 0)
+
+
+def seconds(text: str) -> int | float:
+    """A duration from the command line."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def nearest(name: str, known: Sequence[str], cutoff: float = 0.75) -> str | None:
+    """The name among `known` that `name` was probably meant to be."""
+    found = difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)
+    return found[0] if found else None
