@@ -40,11 +40,7 @@ fn time(what: &str, mut call: impl FnMut()) {
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
-    println!(
-        "{what:<32} {:>8.1} ns (least {:.1})",
-        rounds[ROUNDS / 2],
-        rounds[0]
-    );
+    println!("{what:<32} {:>8.1} ns (least {:.1})", rounds[ROUNDS / 2], rounds[0]);
 }
 
 fn main() {

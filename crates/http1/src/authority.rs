@@ -20,10 +20,7 @@ impl<'a> Authority<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Authority<'a>> {
         let host_length = if bytes.first() == Some(&b'[') {
             let close = bytes.iter().position(|&byte| byte == b']')?;
-            std::str::from_utf8(&bytes[1..close])
-                .ok()?
-                .parse::<Ipv6Addr>()
-                .ok()?;
+            std::str::from_utf8(&bytes[1..close]).ok()?.parse::<Ipv6Addr>().ok()?;
             close + 1
         } else {
             name_length(bytes)?
@@ -136,10 +133,7 @@ mod tests {
     #[test]
     fn agreement_knows_default_ports_and_case() {
         let agree = |one: &'static [u8], other: &'static [u8], port| {
-            let (one, other) = (
-                Authority::read(one).unwrap(),
-                Authority::read(other).unwrap(),
-            );
+            let (one, other) = (Authority::read(one).unwrap(), Authority::read(other).unwrap());
             one.agrees_with(&other, port)
         };
         assert!(agree(b"Example.com", b"eXAMPLE.com", None));

@@ -162,10 +162,7 @@ impl ChunkedDecoder {
                 }
             }
         }
-        Ok(Decoded {
-            consumed: at,
-            complete: self.state == State::Done,
-        })
+        Ok(Decoded { consumed: at, complete: self.state == State::Done })
     }
 
     /// The state after a byte outside data and trailer lines.

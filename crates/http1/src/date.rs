@@ -21,10 +21,7 @@ pub struct DateCache {
 impl DateCache {
     /// A cache that holds the epoch.
     pub fn new() -> DateCache {
-        DateCache {
-            second: 0,
-            text: format(0),
-        }
+        DateCache { second: 0, text: format(0) }
     }
 
     /// The date of a second since the UNIX epoch, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -86,11 +83,8 @@ fn civil(days_since_epoch: u64) -> (u64, u64, u64) {
     // From March on, months of 31, 30, 31, 30, 31 days repeat: 153 days in 5 months.
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let (month, next_year) = if month_from_march < 10 {
-        (month_from_march + 3, 0)
-    } else {
-        (month_from_march - 9, 1)
-    };
+    let (month, next_year) =
+        if month_from_march < 10 { (month_from_march + 3, 0) } else { (month_from_march - 9, 1) };
     (400 * era + year_of_era + next_year, month, day)
 }
 

@@ -51,11 +51,8 @@ pub(crate) fn read(buffer: &[u8], start: usize) -> Option<(Line, usize)> {
     while value_end > value_start && matches!(buffer[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
-    let field = Field {
-        name: Span::new(start, name_end),
-        value: Span::new(value_start, value_end),
-        known,
-    };
+    let field =
+        Field { name: Span::new(start, name_end), value: Span::new(value_start, value_end), known };
     Some((Line::Field(field, underscore), line_end + 2))
 }
 
@@ -68,11 +65,7 @@ pub(crate) fn diagnose(line: &[u8]) -> Kind {
     let Some(name_end) = line.iter().position(|&byte| byte == b':') else {
         return Kind::FieldColon;
     };
-    if scan::is_token(&line[..name_end]) {
-        Kind::FieldValue
-    } else {
-        Kind::FieldName
-    }
+    if scan::is_token(&line[..name_end]) { Kind::FieldValue } else { Kind::FieldName }
 }
 
 /// What the fields have said so far about the message and the connection.
@@ -102,14 +95,8 @@ struct Coding {
 
 /// The codings of the registry other than chunked, with their old names (RFC 9112, section 7.2)
 /// and `identity`, which RFC 2616 had.
-const REGISTERED_CODINGS: [&[u8]; 6] = [
-    b"compress",
-    b"deflate",
-    b"gzip",
-    b"identity",
-    b"x-compress",
-    b"x-gzip",
-];
+const REGISTERED_CODINGS: [&[u8]; 6] =
+    [b"compress", b"deflate", b"gzip", b"identity", b"x-compress", b"x-gzip"];
 
 impl Facts {
     /// Takes up a field, and adds it to `head` unless `underscores` says otherwise.
@@ -269,11 +256,7 @@ impl Facts {
             TargetForm::Authority => target.port(),
             _ => default_port(head.target.of(buffer)),
         };
-        if target.agrees_with(&host, default_port) {
-            Ok(())
-        } else {
-            Err(Kind::HostMismatch)
-        }
+        if target.agrees_with(&host, default_port) { Ok(()) } else { Err(Kind::HostMismatch) }
     }
 }
 

@@ -122,19 +122,13 @@ pub struct Head {
 impl Head {
     /// An empty head with room for the fields of a browser.
     pub fn new() -> Head {
-        Head {
-            fields: Vec::with_capacity(32),
-            ..Head::default()
-        }
+        Head { fields: Vec::with_capacity(32), ..Head::default() }
     }
 
     /// Forgets everything but the capacity.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
-        *self = Head {
-            fields,
-            ..Head::default()
-        };
+        *self = Head { fields, ..Head::default() };
     }
 }

@@ -128,10 +128,7 @@ impl Name {
             return Name::Unknown;
         }
         let candidate = PLACES[place(bytes)];
-        if TEXTS[candidate as usize]
-            .as_bytes()
-            .eq_ignore_ascii_case(bytes)
-        {
+        if equal(TEXTS[candidate as usize].as_bytes(), bytes) {
             Name::ALL[candidate as usize]
         } else {
             Name::Unknown
@@ -162,6 +159,32 @@ impl Name {
                 | Name::Upgrade
         )
     }
+}
+
+/// Whether `bytes` are `text`, a name of the table, in any case; eight bytes at a time.
+#[inline]
+fn equal(text: &[u8], bytes: &[u8]) -> bool {
+    if text.len() != bytes.len() {
+        return false;
+    }
+    let (Some(text_end), Some(bytes_end)) = (text.last_chunk(), bytes.last_chunk()) else {
+        return text.eq_ignore_ascii_case(bytes);
+    };
+    let (text_words, _) = text.as_chunks::<8>();
+    let (words, _) = bytes.as_chunks::<8>();
+    // The last word overlaps the one before.
+    equal_words(text_end, bytes_end)
+        && text_words.iter().zip(words).all(|(text, word)| equal_words(text, word))
+}
+
+/// Names are letters, digits and hyphens: of these only letters have the bit 0x40, and only they
+/// may differ in 0x20.
+#[inline]
+fn equal_words(text: &[u8; 8], word: &[u8; 8]) -> bool {
+    const LETTER: u64 = u64::from_le_bytes([0x40; 8]);
+    let (text, word) = (u64::from_le_bytes(*text), u64::from_le_bytes(*word));
+    let may_differ = (text & LETTER) >> 1;
+    (text ^ word) & !may_differ == 0
 }
 
 /// Length of the longest name of the table.
@@ -243,11 +266,8 @@ mod tests {
 
     #[test]
     fn hop_by_hop_names_are_the_ten() {
-        let names: Vec<&str> = Name::ALL
-            .into_iter()
-            .filter(|name| name.is_hop_by_hop())
-            .map(Name::as_str)
-            .collect();
+        let names: Vec<&str> =
+            Name::ALL.into_iter().filter(|name| name.is_hop_by_hop()).map(Name::as_str).collect();
         assert_eq!(
             names,
             [

@@ -121,8 +121,7 @@ impl HeadParser {
             match line {
                 Line::Field(field, underscore) => {
                     self.fields += 1;
-                    self.facts
-                        .take(buffer, field, underscore, policy.underscores, head)?;
+                    self.facts.take(buffer, field, underscore, policy.underscores, head)?;
                 }
                 Line::End => {
                     self.facts.conclude(buffer, head)?;

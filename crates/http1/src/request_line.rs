@@ -131,10 +131,8 @@ impl RequestLine {
         let scheme = scheme_length(target).ok_or(Kind::TargetForm)?;
         let authority_start = self.method_end + 1 + scheme;
         let before_query = &buffer[authority_start..self.path_end];
-        let length = before_query
-            .iter()
-            .position(|&byte| byte == b'/')
-            .unwrap_or(before_query.len());
+        let length =
+            before_query.iter().position(|&byte| byte == b'/').unwrap_or(before_query.len());
         Authority::read(&before_query[..length]).ok_or(Kind::TargetAuthority)?;
         head.form = TargetForm::Absolute;
         head.authority = Span::new(authority_start, authority_start + length);
@@ -148,9 +146,7 @@ fn scheme_length(target: &[u8]) -> Option<usize> {
     [&b"http://"[..], b"https://"]
         .into_iter()
         .find(|scheme| {
-            target
-                .get(..scheme.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
         })
         .map(<[u8]>::len)
 }

@@ -130,15 +130,11 @@ impl ResponseHead {
         version: Version,
         status: &[u8],
     ) -> Result<ResponseHead, FieldError> {
-        let (digits, rest) = status
-            .split_first_chunk::<3>()
-            .ok_or(FieldError::BadStatus)?;
+        let (digits, rest) = status.split_first_chunk::<3>().ok_or(FieldError::BadStatus)?;
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(FieldError::BadStatus);
         }
-        let code = digits
-            .iter()
-            .fold(0, |code, digit| code * 10 + (digit - b'0') as u16);
+        let code = digits.iter().fold(0, |code, digit| code * 10 + (digit - b'0') as u16);
         let code = Status::new(code).ok_or(FieldError::BadStatus)?;
         let reason = match rest {
             [] => b"",

@@ -90,11 +90,7 @@ statuses! {
 impl Status {
     /// The status of a code; `None` unless it has three digits (100 to 999).
     pub const fn new(code: u16) -> Option<Status> {
-        if code >= 100 && code <= 999 {
-            Some(Status(code))
-        } else {
-            None
-        }
+        if code >= 100 && code <= 999 { Some(Status(code)) } else { None }
     }
 
     /// The code as a number.
