@@ -101,6 +101,7 @@ class Arbiter:
         self.fleet = Fleet(self.scoreboard)
         self.WORKERS = self.fleet.workers
         self.generations: list[Generation] = []
+        self._generation_count = 0
         self.molds: list[Mold] = []
         self.backoff = Backoff(self.cfg.respawn_backoff)
         self.reloading = Reload(self)
@@ -248,7 +249,9 @@ class Arbiter:
                 self.pidfile.create(self.pid)
             self._start_hook("on_starting")
             self.LISTENERS = open_listeners(self.cfg.address, self.cfg, retry=self._retry_bind())
-            self.generations.append(Generation(1, self.cfg, self.LISTENERS, self.worker_class))
+            self.generations.append(
+                self.make_generation(self.cfg, self.LISTENERS, self.worker_class)
+            )
             addresses = ",".join(str(listener) for listener in self.LISTENERS)
             self.log.info("Listening at: %s (%s)", addresses, self.pid)
             self.log.info("Using worker: %s", self.cfg.worker_class_str)
@@ -302,7 +305,8 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
-        level = logging.ERROR if order.exit_status else logging.INFO
+        # Without a reason there is nothing to alarm anybody with, or it has been told already.
+        level = logging.ERROR if order.exit_status and order.reason else logging.INFO
         self.log.log(level, "Shutting down: %s", self.master_name)
         if order.reason:
             self.log.log(level, "Reason: %s", order.reason)
@@ -335,12 +339,12 @@ class Arbiter:
         for record in self.fleet:
             self.observe(record, now)
         self.watchdog.turn(now)
+        self.spawner.bury_molds(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
             self.reloading.turn(now)
             self.manage_workers()
-        self.spawner.bury_molds(now)
         self.fleet.share()
         if self.state is not ServerState.STOPPED:
             self._wait()
@@ -432,6 +436,11 @@ class Arbiter:
             self.log.warning("Nothing is done on signal %s", name)
 
     # Generations.
+
+    def make_generation(self, cfg: Any, listeners: list[Listener], worker_class: Any) -> Generation:
+        """A new generation, with a number that none has had."""
+        self._generation_count += 1
+        return Generation(self._generation_count, cfg, listeners, worker_class)
 
     def take_generation(self, generation: Generation) -> None:
         """From now on this generation is to serve; it may be one that did before."""

@@ -158,7 +158,7 @@ class Reaper:
         """A worker or mold of `generation` ended, or was not made, though nobody wanted that:
         halt, leave it to the reload, or set the pause before the next try."""
         server = self._server
-        if not served:
+        if not generation.proven:
             generation.failures += 1
         generation.last_failure = what
         if not server.ever_ready and ending.code in HALTING:
@@ -177,10 +177,10 @@ class Reaper:
             )
             return
         if backoff.in_doubt:
+            times = backoff.failures
             server.log.error(
-                "Workers keep failing, %d time%s in a row; the last was %s. Next try in %.1f s.",
-                backoff.failures,
-                "" if backoff.failures == 1 else "s",
+                "%s: %s. Next try in %.1f s.",
+                "Failure" if times == 1 else f"Failure number {times} in a row",
                 what,
                 max(0.0, backoff.next_at - now),
             )

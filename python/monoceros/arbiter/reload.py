@@ -13,6 +13,10 @@ Rules:
   nothing has become READY for `STUCK_AFTER`.
 """
 
+import contextlib
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from monoceros.arbiter import states
@@ -24,7 +28,7 @@ from monoceros.arbiter.states import (
     ReloadState,
     WorkerState,
 )
-from monoceros.errors import ConfigError
+from monoceros.errors import ConfigError, ConfigFileError, format_foreign_exception
 from monoceros.listeners import open_listeners
 from monoceros.pidfile import Pidfile
 
@@ -34,6 +38,34 @@ if TYPE_CHECKING:
 #: A new generation that has not got one worker READY in this time, seconds, gives way to a further
 #: HUP, which may well bring the mended code.
 STUCK_AFTER: Final = 60.0
+
+
+def _describe(error: BaseException) -> str:
+    """A configuration's error in a line; the traceback where the operator's own code failed."""
+    if isinstance(error, ConfigFileError) and error.__cause__ is not None:
+        return f"{error}\n{format_foreign_exception(error.__cause__)}"
+    if isinstance(error, ConfigError):
+        return str(error)
+    return format_foreign_exception(error)
+
+
+class AppSnapshot:
+    """What `app.reload` may change: the app's attributes, the working folder, the module path."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._attributes = dict(vars(app))
+        self._directory = str(Path.cwd())
+        self._path = list(sys.path)
+
+    def restore(self) -> None:
+        """As if `app.reload` had not been called."""
+        vars(self._app).clear()
+        vars(self._app).update(self._attributes)
+        sys.path[:] = self._path
+        # A directory that has been removed since cannot be returned to; nothing depends on it.
+        with contextlib.suppress(OSError):
+            os.chdir(self._directory)
 
 
 class Reload:
@@ -46,6 +78,7 @@ class Reload:
         self._candidate: Generation | None = None
         self._former: Generation | None = None
         self._former_workers = 0
+        self._snapshot: AppSnapshot | None = None
         self._former_pidfile: Pidfile | None = None
         self._began_at = 0.0
 
@@ -81,22 +114,23 @@ class Reload:
         server = self._server
         log = server.log
         log.info("Hang up: %s", server.master_name)
-        former_cfg = server.app.cfg
+        snapshot = AppSnapshot(server.app)
+        # A config file reads the environment as it was, not as the last one has left it.
+        server.environment.restore()
         try:
             server.app.reload()
-        except ConfigError as error:
-            log.error("Reload failed, nothing has changed: %s", error)
-            return
-        except (Exception, SystemExit):
-            log.exception("Reload failed, nothing has changed: the configuration does not load.")
+        except (Exception, SystemExit) as error:
+            server.environment.apply(server.cfg.env)
+            log.error("Reload failed, nothing has changed: %s", _describe(error))
             return
         try:
             candidate = self._prepare(server.app.cfg)
         except (Exception, SystemExit) as error:
             expected = isinstance(error, ConfigError | RuntimeError | OSError)
             log.error("Reload failed, nothing has changed: %s", error, exc_info=not expected)
-            self._take_back(former_cfg)
+            self._take_back(snapshot)
             return
+        self._snapshot = snapshot
         self._commit(candidate, now)
 
     def _prepare(self, cfg: Any) -> Generation:
@@ -116,7 +150,7 @@ class Reload:
             try:
                 if hasattr(worker_class, "check_config"):
                     worker_class.check_config(cfg, server.log)
-                candidate = Generation(server.generation.number + 1, cfg, listeners, worker_class)
+                candidate = server.make_generation(cfg, listeners, worker_class)
             except BaseException:
                 if pidfile is not server.pidfile and pidfile is not None:
                     pidfile.remove()
@@ -142,9 +176,10 @@ class Reload:
         pidfile.create(server.pid)
         return pidfile
 
-    def _take_back(self, cfg: Any) -> None:
+    def _take_back(self, snapshot: "AppSnapshot") -> None:
         server = self._server
-        server.app.cfg = cfg
+        snapshot.restore()
+        cfg = server.app.cfg
         server.environment.apply(cfg.env)
         try:
             server.log.setup(cfg)
@@ -185,9 +220,10 @@ class Reload:
                 self._fail("Nothing of it has become ready, and another reload waits.", now)
         elif self._complete(candidate):
             self._finish(now)
-        elif self.pending and self._server.backoff.in_doubt:
+        elif self.pending and (self._server.backoff.in_doubt or now - self._began_at > STUCK_AFTER):
             self._server.log.warning(
-                "The reload is not complete, its workers keep failing; the next one takes over."
+                "The reload is not complete, not all of its workers get ready; "
+                "the next one takes over."
             )
             self._settle()
 
@@ -231,7 +267,7 @@ class Reload:
         former_pidfile = self._former_pidfile
         if former_pidfile is not None and former_pidfile is not self._server.pidfile:
             former_pidfile.remove()
-        self._former = self._candidate = self._former_pidfile = None
+        self._former = self._candidate = self._former_pidfile = self._snapshot = None
         self._move(ReloadEvent.COMPLETED)
 
     def _fail(self, reason: str, now: float) -> None:
@@ -244,7 +280,8 @@ class Reload:
                 server.fleet.retire(record, Departure.ABANDONED, now)
         asked_for = candidate.cfg.workers != former.cfg.workers
         change = server.num_workers - candidate.cfg.workers if asked_for else 0
-        self._take_back(former.cfg)
+        assert self._snapshot is not None
+        self._take_back(self._snapshot)
         new_pidfile = server.pidfile
         server.pidfile = self._former_pidfile
         if new_pidfile is not None and new_pidfile is not server.pidfile:
@@ -253,7 +290,7 @@ class Reload:
         if asked_for:
             server.num_workers = max(1, self._former_workers + change)
         server.set_title()
-        self._former = self._candidate = self._former_pidfile = None
+        self._former = self._candidate = self._former_pidfile = self._snapshot = None
         self._move(ReloadEvent.FAILED)
         server.forget_generations(now)
         server.log.error(
