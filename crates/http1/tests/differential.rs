@@ -3,8 +3,8 @@
 
 mod support;
 
-use monoceros_http1::{Head, HeadParser, Limits, Policy, Progress, UnderscoreNames, Version};
 use support::case::Case;
+use support::oracle::agree;
 use support::random::Random;
 
 const MUTANTS: usize = 300_000;
@@ -67,31 +67,6 @@ fn mutate(random: &mut Random, input: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// Whether both accepted; panics when httparse contradicts what was accepted here.
-fn agree(input: &[u8]) -> bool {
-    let policy = Policy { underscores: UnderscoreNames::Map };
-    let mut head = Head::new();
-    let progress = HeadParser::new().parse(input, &mut head, &Limits::default(), &policy);
-    if progress != Ok(Progress::Complete) {
-        return false;
-    }
-    let mut fields = [httparse::EMPTY_HEADER; 200];
-    let mut other = httparse::Request::new(&mut fields);
-    let status = other.parse(input);
-    let text = input.escape_ascii();
-    assert_eq!(status, Ok(httparse::Status::Complete(head.length)), "{text}");
-    let method = head.method_span.of(input);
-    assert_eq!(other.method.map(str::as_bytes), Some(method), "{text}");
-    let target = head.target.of(input);
-    assert_eq!(other.path.map(str::as_bytes), Some(target), "{text}");
-    let minor = u8::from(head.version == Version::Http11);
-    assert_eq!(other.version, Some(minor), "{text}");
-    let theirs = other.headers.iter().map(|field| (field.name.as_bytes(), field.value));
-    let ours = head.fields.iter().map(|field| (field.name.of(input), field.value.of(input)));
-    assert!(ours.eq(theirs), "{text}");
-    true
 }
 
 #[test]

@@ -3,4 +3,5 @@
 
 pub mod case;
 pub mod drive;
+pub mod oracle;
 pub mod random;
