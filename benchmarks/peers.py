@@ -1,0 +1,254 @@
+"""The servers that are measured: us, our peers, and how each is started.
+
+A peer is one server in one setting. Each is started with one worker unless its name says
+otherwise, with the settings that make it fastest, and without an access log.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+OURS = ROOT / ".venv" / "bin" / "monoceros"
+PEER_BIN = HERE / ".venv" / "bin"
+
+#: More requests than a run can make: nginx closes a connection after 1000 otherwise.
+UNLIMITED = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a server is asked to do. `folder` is its own, and removed after the run."""
+
+    app: str
+    port: int
+    folder: Path
+    threads: int = 4
+    connections: int = 1000
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server in a setting.
+
+    `family` is the program, `note` what a reader has to know about the setting. `alternative`
+    marks a second setting of a program of which the better one counts.
+    """
+
+    name: str
+    family: str
+    note: str
+    command: Callable[[Launch], list[str]]
+    python: bool = True
+    alternative: bool = False
+
+    def missing(self) -> str | None:
+        """Why this peer cannot be started here; None when it can."""
+        return FAMILIES[self.family].missing()
+
+    def version(self) -> str:
+        """The program's version, as it tells it."""
+        return FAMILIES[self.family].version()
+
+
+@dataclass(frozen=True)
+class Family:
+    """A program: where it is, and how to ask for its version."""
+
+    program: Path
+    probe: tuple[str, ...]
+    remedy: str
+
+    @functools.lru_cache  # noqa: B019 - a handful of constants
+    def missing(self) -> str | None:
+        """Why it cannot be started here; None when it can."""
+        if not self.program.exists():
+            return f"not installed ({self.remedy})"
+        try:
+            ran = subprocess.run(self.probe, capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"does not run: {error}"
+        if ran.returncode != 0:
+            lines = (ran.stderr or ran.stdout).strip().splitlines()
+            return f"does not run: {lines[-1] if lines else f'exit status {ran.returncode}'}"
+        return None
+
+    def version(self) -> str:
+        """The first word of its answer that begins with a digit."""
+        ran = subprocess.run(self.probe, capture_output=True, text=True, timeout=30, check=True)
+        words = (ran.stdout + ran.stderr).replace("/", " ").replace("(", " ").split()
+        return next((word.rstrip(",)") for word in words if word[0].isdigit()), "unknown")
+
+
+def distribution(name: str) -> Family:
+    """A peer from the package index, in the benchmarks' own environment."""
+    python = str(PEER_BIN / "python")
+    code = f"import {name}; from importlib.metadata import version; print(version({name!r}))"
+    return Family(PEER_BIN / "python", (python, "-c", code), "see the installation above")
+
+
+def nginx_program() -> Path:
+    found = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    return Path(found or "/usr/sbin/nginx")
+
+
+FAMILIES = {
+    "monoceros": Family(OURS, (str(OURS), "--version"), "make bench builds it"),
+    "gunicorn": distribution("gunicorn"),
+    "granian": distribution("granian"),
+    "bjoern": distribution("bjoern"),
+    "fastwsgi": distribution("fastwsgi"),
+    "nginx": Family(nginx_program(), (str(nginx_program()), "-v"), "apt-get install nginx-light"),
+}
+
+
+def monoceros(*extra: str) -> Callable[[Launch], list[str]]:
+    """Our command line. `{threads}` and `{folder}` in `extra` are filled in."""
+
+    def command(launch: Launch) -> list[str]:
+        filled = [word.format(threads=launch.threads, folder=launch.folder) for word in extra]
+        return [
+            *(str(OURS), "--bind", f"127.0.0.1:{launch.port}", "--workers", "1"),
+            *("--log-level", "warning", "--worker-connections", str(launch.connections)),
+            *filled,
+            launch.app,
+        ]
+
+    return command
+
+
+def gunicorn(*extra: str) -> Callable[[Launch], list[str]]:
+    """Gunicorn's command line, with a keep-alive time that outlives the longest run."""
+
+    def command(launch: Launch) -> list[str]:
+        return [
+            *(str(PEER_BIN / "gunicorn"), "--bind", f"127.0.0.1:{launch.port}"),
+            *("--workers", "1", "--log-level", "warning", "--keep-alive", "75"),
+            *("--worker-connections", str(launch.connections)),
+            *(word.format(threads=launch.threads) for word in extra),
+            launch.app,
+        ]
+
+    return command
+
+
+def granian(*extra: str) -> Callable[[Launch], list[str]]:
+    """Granian's command line: HTTP/1 only, as the others."""
+
+    def command(launch: Launch) -> list[str]:
+        return [
+            *(str(PEER_BIN / "granian"), "--interface", "wsgi", "--no-log"),
+            *("--host", "127.0.0.1", "--port", str(launch.port)),
+            *("--workers", "1", "--http", "1", "--no-ws"),
+            *("--backlog", "2048", "--backpressure", str(max(1024, launch.connections))),
+            *(word.format(threads=launch.threads) for word in extra),
+            launch.app,
+        ]
+
+    return command
+
+
+def launched(server: str) -> Callable[[Launch], list[str]]:
+    """A server that is a function call."""
+
+    def command(launch: Launch) -> list[str]:
+        script = str(HERE / "apps" / "launch.py")
+        return [str(PEER_BIN / "python"), script, server, launch.app, str(launch.port)]
+
+    return command
+
+
+def nginx(launch: Launch) -> list[str]:
+    """nginx answering by itself: what the same exchange costs without any Python."""
+    folder = launch.folder
+    configuration = folder / "nginx.conf"
+    # nginx closes idle connections when fewer than a sixteenth of its connections are free.
+    room = launch.connections * 5 // 4
+    paths = "".join(
+        f"    {kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration.write_text(
+        "daemon off;\n"
+        "worker_processes 1;\n"
+        f"pid {folder}/nginx.pid;\n"
+        f"error_log {folder}/nginx.log warn;\n"
+        f"worker_rlimit_nofile {room + 100};\n"
+        f"events {{ worker_connections {room}; }}\n"
+        "http {\n"
+        "    access_log off;\n"
+        "    default_type text/plain;\n"
+        "    keepalive_timeout 75s;\n"
+        f"    keepalive_requests {UNLIMITED};\n"
+        f"{paths}"
+        "    server {\n"
+        f"        listen 127.0.0.1:{launch.port} backlog=2048;\n"
+        '        location / { return 200 "Hello, World!"; }\n'
+        "    }\n"
+        "}\n"
+    )
+    return [str(nginx_program()), "-e", str(folder / "nginx.log"), "-c", str(configuration)]
+
+
+PEERS = (
+    Peer("monoceros", "monoceros", "sync, 1 thread", monoceros()),
+    Peer(
+        "monoceros-threads",
+        "monoceros",
+        "--threads 4",
+        monoceros("--threads", "{threads}"),
+    ),
+    Peer(
+        "monoceros-access-log",
+        "monoceros",
+        "--access-logfile FILE",
+        monoceros("--access-logfile", "{folder}/access.log"),
+    ),
+    Peer("gunicorn-sync", "gunicorn", "-k sync", gunicorn("--worker-class", "sync")),
+    Peer(
+        "gunicorn-gthread",
+        "gunicorn",
+        "-k gthread, 4 threads",
+        gunicorn("--worker-class", "gthread", "--threads", "{threads}"),
+    ),
+    Peer("granian", "granian", "--blocking-threads 1", granian("--blocking-threads", "1")),
+    Peer("granian-default", "granian", "default threads", granian(), alternative=True),
+    Peer("bjoern", "bjoern", "as it comes", launched("bjoern")),
+    Peer("fastwsgi", "fastwsgi", "as it comes", launched("fastwsgi")),
+    Peer("nginx", "nginx", "return 200, no Python", nginx, python=False),
+)
+
+#: The same programs with as many app threads as a scenario asks for.
+THREADED = (
+    Peer(
+        "monoceros",
+        "monoceros",
+        "--threads {threads}",
+        monoceros("--threads", "{threads}"),
+    ),
+    Peer(
+        "gunicorn-gthread",
+        "gunicorn",
+        "--threads {threads}",
+        gunicorn("--worker-class", "gthread", "--threads", "{threads}"),
+    ),
+    Peer(
+        "granian",
+        "granian",
+        "--blocking-threads {threads}",
+        granian("--blocking-threads", "{threads}"),
+    ),
+)
+
+#: Those that our CPU per request has to stay below.
+RIVALS = ("granian", "granian-default", "bjoern", "fastwsgi")
+
+
+def named(name: str) -> Peer:
+    """The peer of that name."""
+    return next(peer for peer in PEERS if peer.name == name)
