@@ -1,7 +1,10 @@
 //! The module `monoceros._core`: what of the engine Python sees. This file only declares it.
 
+mod capi;
+mod engine;
 mod process;
 mod scoreboard;
+mod wsgi;
 
 use pyo3::prelude::*;
 
@@ -23,7 +26,11 @@ mod _core {
     const SLOW: u32 = IncidentKind::Slow as u32;
 
     #[pymodule_export]
+    use crate::engine::PyEngine;
+    #[pymodule_export]
     use crate::process::{become_subreaper, memory_file, set_parent_death_signal};
     #[pymodule_export]
     use crate::scoreboard::{PyIncident, PyRunning, PyScoreboard, PySlotStatus};
+    #[pymodule_export]
+    use crate::wsgi::{FileWrapper, Input, Request, Response};
 }

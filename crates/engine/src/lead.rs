@@ -38,7 +38,7 @@ use crate::listeners::Listeners;
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::output::Written;
-use crate::poller::{BATCH, Event, Poller, Source};
+use crate::poller::{Events, Poller};
 use crate::reactor::Reactor;
 use crate::scoreboard::Scoreboard;
 
@@ -83,7 +83,7 @@ pub struct AppThread<G: Gateway> {
     /// It is the main thread, where signal handlers run.
     main: bool,
     pub exchange: Exchange<G>,
-    events: Vec<Event>,
+    events: Events,
     resumed: bool,
 }
 
@@ -168,7 +168,7 @@ impl<G: Gateway> Engine<G> {
             index,
             main,
             exchange: Exchange::new(desk, self.shared.options.write_timeout),
-            events: Vec::with_capacity(BATCH),
+            events: Events::new(),
             resumed: false,
         })
     }
@@ -304,7 +304,7 @@ impl<G: Gateway> Shared<G> {
     fn poll<'a>(
         &'a self,
         mut reactor: MutexGuard<'a, Reactor<G>>,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> (MutexGuard<'a, Reactor<G>>, bool) {
         let patience = reactor.patience();
         reactor.waiting = true;
@@ -313,8 +313,7 @@ impl<G: Gateway> Shared<G> {
         let mut reactor = self.lock();
         reactor.waiting = false;
         reactor.now = Moment::now();
-        let seen = events.iter().map(|event| (Source::of(event), event.flags));
-        reactor.events.extend(seen);
+        reactor.events.extend(events.iter());
         (reactor, waited == Err(Errno::INTR))
     }
 
@@ -528,7 +527,7 @@ impl<G: Gateway> Shared<G> {
     /// The sentinel's life.
     fn watch(&self) {
         let mut exchange = Exchange::new(Arc::default(), self.options.write_timeout);
-        let mut events = Vec::with_capacity(BATCH);
+        let mut events = Events::new();
         let mut seen = 0;
         let mut quiet = 0;
         loop {
@@ -569,7 +568,7 @@ impl<G: Gateway> Shared<G> {
     }
 
     /// Leads while the lead is the sentinel's. False when the engine has ended.
-    fn lead_as_sentinel(&self, exchange: &mut Exchange<G>, events: &mut Vec<Event>) -> bool {
+    fn lead_as_sentinel(&self, exchange: &mut Exchange<G>, events: &mut Events) -> bool {
         let mut reactor = self.lock();
         loop {
             if reactor.lead != Lead::Sentinel {

@@ -5,17 +5,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::clock::Span;
 
-pub use rustix::event::epoll::Event;
-
 /// Events per wait: enough to spread its cost, few enough that one round is short.
-pub const BATCH: usize = 128;
+const BATCH: usize = 128;
 
 /// Tokens above this are not connections.
 const SPECIAL: u64 = u64::MAX - 0xffff;
@@ -36,14 +34,31 @@ pub enum Source {
 }
 
 impl Source {
-    pub fn of(event: &Event) -> Source {
-        match event.data.u64() {
+    fn of(token: u64) -> Source {
+        match token {
             token if token < SPECIAL => Source::Connection(token),
             KICK => Source::Kick,
             SIGNAL => Source::Signal,
             LIFELINE => Source::Lifeline,
             token => Source::Listener((token - LISTENER) as usize),
         }
+    }
+}
+
+/// Room for what one wait brings.
+pub struct Events(Vec<Event>);
+
+// SAFETY: the kernel gives back the numbers that we registered; the pointer that the type could
+// hold as well is never used.
+unsafe impl Send for Events {}
+
+impl Events {
+    pub fn new() -> Events {
+        Events(Vec::with_capacity(BATCH))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Source, EventFlags)> {
+        self.0.iter().map(|event| (Source::of(event.data.u64()), event.flags))
     }
 }
 
@@ -84,13 +99,13 @@ impl Poller {
     }
 
     /// Fills `events`; an interrupted wait is one with no events and `Err(INTR)`.
-    pub fn wait(&self, events: &mut Vec<Event>, timeout: Span) -> Result<(), Errno> {
+    pub fn wait(&self, events: &mut Events, timeout: Span) -> Result<(), Errno> {
         let timeout = Timespec {
             tv_sec: (timeout.0 / 1_000_000_000) as i64,
             tv_nsec: (timeout.0 % 1_000_000_000) as i64,
         };
-        events.clear();
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout))?;
+        events.0.clear();
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events.0), Some(&timeout))?;
         Ok(())
     }
 

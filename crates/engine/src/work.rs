@@ -67,10 +67,6 @@ impl Work {
         self.desk.end();
     }
 
-    pub fn since(&self) -> Moment {
-        self.since
-    }
-
     /// Method and target, for people.
     pub fn title(&self) -> String {
         let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();

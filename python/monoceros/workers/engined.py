@@ -48,6 +48,7 @@ class EngineWorker(Worker):
             "header_timeout": cfg.header_timeout,
             "body_timeout": cfg.body_timeout,
             "write_timeout": cfg.write_timeout,
+            "graceful_timeout": cfg.graceful_timeout,
             "timeout": timeout if self.timeout_bounds_request else 0,
             "request_timeout": cfg.request_timeout,
             "slow_after": 0 if self.timeout_bounds_request else timeout,

@@ -1,0 +1,211 @@
+//! Raw use of CPython's C API, where the safe layer costs more than the hot path can spare.
+//! Everything outside this module is safe Rust; each function says why it is sound.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::string::PyStringData;
+use pyo3::types::{PyBytes, PyDict, PyString};
+
+/// A str of bytes that stand for code points U+0000 to U+00FF (PEP 3333, "Unicode Issues").
+#[inline]
+pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    // SAFETY: the pointer and length describe `bytes`; the result is a new reference to a str or
+    // null with an exception set, which from_owned_ptr_or_err tells apart.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeLatin1(
+            bytes.as_ptr().cast::<c_char>(),
+            bytes.len() as ffi::Py_ssize_t,
+            std::ptr::null(),
+        );
+        Ok(Bound::from_owned_ptr_or_err(py, text)?.cast_into_unchecked())
+    }
+}
+
+/// The bytes of a str that has only code points up to U+00FF; None for any other.
+#[inline]
+pub fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    // SAFETY: the interpreter is attached and keeps the str alive and unchanged while borrowed.
+    match unsafe { text.data() } {
+        Ok(PyStringData::Ucs1(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// `HTTP_` and the name in upper case with `_` for `-`.
+pub fn header_key<'py>(py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    const PREFIX: &[u8] = b"HTTP_";
+    // SAFETY: the new str has exactly the length that is written, is not shared yet, and every
+    // byte is ASCII: the parser admits only tokens as names.
+    unsafe {
+        let length = (PREFIX.len() + name.len()) as ffi::Py_ssize_t;
+        let object = ffi::PyUnicode_New(length, 127);
+        let text: Bound<'py, PyString> =
+            Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked();
+        let data = ffi::PyUnicode_DATA(object).cast::<u8>();
+        std::ptr::copy_nonoverlapping(PREFIX.as_ptr(), data, PREFIX.len());
+        for (index, byte) in name.iter().enumerate() {
+            let upper = if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() & 127 };
+            data.add(PREFIX.len() + index).write(upper);
+        }
+        Ok(text)
+    }
+}
+
+/// `dict[key] = value`, without another count of either.
+#[inline]
+pub fn set<T>(dict: &Bound<'_, PyDict>, key: &Py<PyString>, value: &Bound<'_, T>) -> PyResult<()> {
+    // SAFETY: three live objects; PyDict_SetItem takes its own references.
+    let result = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(dict.py())) }
+}
+
+/// Puts `value` under `key` unless the dict has it; gives back what is there then.
+#[inline]
+pub fn set_default<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyString>,
+    value: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: three live objects; the result is borrowed from the dict, and counted at once.
+    unsafe {
+        let found = ffi::PyDict_SetDefault(dict.as_ptr(), key.as_ptr(), value.as_ptr());
+        Bound::from_borrowed_ptr_or_err(dict.py(), found)
+    }
+}
+
+/// `callable(first, second)` by vectorcall.
+#[inline]
+pub fn call2<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // Room before the first argument, which the callee may use for `self` (PEP 590).
+    let arguments = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
+    // SAFETY: two live arguments stand behind the free place that the flag promises; the result
+    // is a new reference, or null with an exception set.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_ptr().add(1),
+            2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            std::ptr::null_mut(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// The next item of an iterator; None at its end.
+#[inline]
+pub fn next<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    // SAFETY: the caller got `iterator` from `iter()`, so that it has tp_iternext; null means the
+    // end, or an exception.
+    unsafe {
+        let item = ffi::PyIter_Next(iterator.as_ptr());
+        if !item.is_null() {
+            return Ok(Some(Bound::from_owned_ptr(iterator.py(), item)));
+        }
+    }
+    match PyErr::take(iterator.py()) {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
+/// Nobody but the caller holds a reference.
+#[inline]
+pub fn is_sole_reference<T>(object: &Bound<'_, T>) -> bool {
+    // SAFETY: a live object, and the interpreter is attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
+}
+
+/// A built-in function bound to `state`: the cheapest callable there is. The definition lives as
+/// long as the process.
+pub fn function<'py>(
+    state: &Bound<'py, PyAny>,
+    definition: &'static Definition,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the definition is static and valid; the function takes its own reference to `state`.
+    unsafe {
+        let function =
+            ffi::PyCFunction_NewEx(definition.0.get(), state.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(state.py(), function)
+    }
+}
+
+/// A function's definition for CPython.
+pub struct Definition(std::cell::UnsafeCell<ffi::PyMethodDef>);
+
+// SAFETY: CPython only reads a method definition.
+unsafe impl Sync for Definition {}
+
+impl Definition {
+    pub const fn new(name: &'static CStr, body: ffi::PyCFunctionFastWithKeywords) -> Definition {
+        Definition(std::cell::UnsafeCell::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: body },
+            ml_flags: ffi::METH_FASTCALL as c_int | ffi::METH_KEYWORDS as c_int,
+            ml_doc: std::ptr::null(),
+        }))
+    }
+}
+
+/// Runs the body of a built-in function on what CPython hands over.
+///
+/// # Safety
+/// To be called by CPython only, through a [`Definition`], with its calling convention.
+pub unsafe fn enter(
+    state: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+    body: impl for<'py> FnOnce(
+        &Bound<'py, PyAny>,
+        &[Bound<'py, PyAny>],
+        Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>>,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls functions attached, with a live `self`, `count` live positional
+    // arguments, and after them the values of the names in `keywords`, a tuple or null.
+    unsafe {
+        let py = Python::assume_attached();
+        let run = || {
+            let state = Bound::from_borrowed_ptr(py, state);
+            let keywords = Bound::from_borrowed_ptr_or_opt(py, keywords);
+            let named = keywords.as_ref().map_or(Ok(0), |names| names.len())?;
+            let all: Vec<Bound<'_, PyAny>> = (0..count as usize + named)
+                .map(|index| Bound::from_borrowed_ptr(py, *arguments.add(index)))
+                .collect();
+            body(&state, &all, keywords.as_ref())
+        };
+        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            Err(PyRuntimeError::new_err("the server has panicked; please report this"))
+        });
+        match result {
+            Ok(object) => object.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// Bytes of Python's that the engine sends without a copy.
+pub struct BytesPayload(pub Py<PyBytes>);
+
+impl AsRef<[u8]> for BytesPayload {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: a bytes object never changes, and this reference keeps it alive; reading its
+        // memory needs no interpreter.
+        unsafe {
+            let data = ffi::PyBytes_AS_STRING(self.0.as_ptr()).cast::<u8>();
+            let length = ffi::Py_SIZE(self.0.as_ptr()) as usize;
+            std::slice::from_raw_parts(data, length)
+        }
+    }
+}

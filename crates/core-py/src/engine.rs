@@ -1,0 +1,189 @@
+//! `_core.Engine`: the engine and a gateway, driven by Python's threads.
+//!
+//! A thread that calls `run` is attached to the interpreter only while it runs Python. Finishing a
+//! request, waiting and reading the next one happen in one detached stretch.
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use monoceros_engine::clock::Span;
+use monoceros_engine::{Engine, Next, Options};
+use monoceros_http1::{Limits, Policy};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rustix::net::{AddressFamily, getsockname};
+
+use crate::process::os_error;
+use crate::scoreboard::PyScoreboard;
+use crate::wsgi::{AppError, Facts, Local, Place, Wsgi};
+
+/// A worker's engine.
+#[pyclass(frozen, name = "Engine", module = "monoceros._core")]
+pub struct PyEngine {
+    engine: Engine<Wsgi>,
+    wsgi: Arc<Wsgi>,
+}
+
+/// An option that the worker has to give.
+fn option<'py, T: FromPyObjectOwned<'py>>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
+    let value = options
+        .get_item(name)?
+        .ok_or_else(|| PyKeyError::new_err(format!("the engine needs the option {name:?}")))?;
+    value.extract().map_err(Into::into)
+}
+
+fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
+    let off_at_zero = |name: &str| Ok::<Span, PyErr>(Span::from_setting(option(given, name)?));
+    let timeout = off_at_zero("timeout")?;
+    let spool_dir: Option<PathBuf> = option(given, "spool_dir")?;
+    let keepalive: f64 = option(given, "keepalive")?;
+    Ok(Options {
+        threads: option::<usize>(given, "threads")?.max(1),
+        worker_connections: option::<usize>(given, "worker_connections")?.max(1),
+        // Zero means no keep-alive at all here.
+        keepalive: if keepalive > 0.0 { Span::from_setting(keepalive) } else { Span::ZERO },
+        header_timeout: off_at_zero("header_timeout")?,
+        body_timeout: off_at_zero("body_timeout")?,
+        write_timeout: off_at_zero("write_timeout")?,
+        request_deadline: timeout.min(off_at_zero("request_timeout")?),
+        slow_after: off_at_zero("slow_after")?,
+        max_requests: option(given, "max_requests")?,
+        body_buffer: option(given, "body_buffer")?,
+        spool_dir: spool_dir.unwrap_or_else(std::env::temp_dir),
+        limits: Limits::new(
+            option(given, "limit_request_line")?,
+            option(given, "limit_request_fields")?,
+            option(given, "limit_request_field_size")?,
+        ),
+        policy: Policy::default(),
+        lifeline: option(given, "lifeline")?,
+        graceful_timeout: off_at_zero("graceful_timeout")?,
+    })
+}
+
+/// Where a listening socket listens.
+fn place(listener: RawFd) -> PyResult<Place> {
+    // SAFETY: the caller holds its listeners open while the engine is made.
+    let socket = unsafe { BorrowedFd::borrow_raw(listener) };
+    let address = getsockname(socket).map_err(os_error)?;
+    if address.address_family() == AddressFamily::UNIX {
+        let path = rustix::net::SocketAddrUnix::try_from(address).map_err(os_error)?;
+        let path = path.path_bytes().map_or(&b""[..], |path| path);
+        return Ok(Place::Unix { path: String::from_utf8_lossy(path).into_owned() });
+    }
+    let address = std::net::SocketAddr::try_from(address).map_err(os_error)?;
+    Ok(Place::Internet { host: address.ip().to_string(), port: address.port() })
+}
+
+#[pymethods]
+impl PyEngine {
+    #[new]
+    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, errors=None, log=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords, as Python has them")]
+    fn new(
+        py: Python<'_>,
+        listeners: Vec<RawFd>,
+        app: Py<PyAny>,
+        options: &Bound<'_, PyDict>,
+        scoreboard: Py<PyScoreboard>,
+        slot: usize,
+        observer: Option<Py<PyAny>>,
+        errors: Option<Py<PyAny>>,
+        log: Option<Py<PyAny>>,
+    ) -> PyResult<PyEngine> {
+        let errors = match errors {
+            Some(errors) => errors,
+            None => py.import("sys")?.getattr("stderr")?.unbind(),
+        };
+        let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
+        let server_software: String = option(options, "server_software")?;
+        let server = server_software.split('/').next().unwrap_or_default().as_bytes().to_vec();
+        let facts = Facts {
+            multithread: option(options, "multithread")?,
+            multiprocess: option::<u32>(options, "workers")? > 1,
+            url_scheme: "http".into(),
+            server_software,
+            script_name,
+            errors,
+        };
+        let places = listeners.iter().map(|fd| place(*fd)).collect::<PyResult<_>>()?;
+        let sendfile = option(options, "sendfile")?;
+        let wsgi = Arc::new(Wsgi { app, facts, places, observer, log, sendfile, server });
+        let board = Arc::clone(&scoreboard.get().board);
+        let engine =
+            Engine::new(&listeners, engine_options(options)?, board, slot).map_err(os_error)?;
+        Ok(PyEngine { engine, wsgi })
+    }
+
+    /// Be an app thread until the engine has ended.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let threading = py.import("threading")?;
+        let current = threading.call_method0("current_thread")?;
+        let main = current.is(&threading.call_method0("main_thread")?);
+        let mut thread = self
+            .engine
+            .app_thread(main)
+            .ok_or_else(|| PyRuntimeError::new_err("more threads run the engine than it has"))?;
+        let mut local = Local::new(py, &self.wsgi)?;
+        let mut next = py.detach(|| self.engine.next(&mut thread));
+        loop {
+            let served = match next {
+                Next::Serve => Some(self.wsgi.serve(py, &mut thread.exchange, &mut local)),
+                Next::Resume(paused) => Some(self.wsgi.resume(py, &mut thread.exchange, paused)),
+                Next::Release(paused) => {
+                    if let Some(error) = self.wsgi.released(py, paused) {
+                        return Err(error);
+                    }
+                    None
+                }
+                Next::Notices(notices) => {
+                    self.wsgi.notices(py, notices);
+                    None
+                }
+                Next::Signals => {
+                    py.check_signals()?;
+                    None
+                }
+                Next::Done => return Ok(()),
+            };
+            next = match served {
+                Some(Ok(outcome)) => py.detach(|| {
+                    self.engine.finish(&mut thread, outcome);
+                    self.engine.next(&mut thread)
+                }),
+                Some(Err(fatal)) => {
+                    let AppError(outcome, error) = *fatal;
+                    py.detach(|| self.engine.finish(&mut thread, outcome));
+                    return Err(error);
+                }
+                None => py.detach(|| self.engine.next(&mut thread)),
+            };
+        }
+    }
+
+    /// For a main thread that is not an app thread.
+    fn wait(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let ended = py.detach(|| self.engine.wait(Span::from_setting(timeout)));
+        py.check_signals()?;
+        Ok(ended)
+    }
+
+    fn drain(&self, grace: f64) {
+        self.engine.drain(Span::from_setting(grace));
+    }
+
+    fn stop(&self) {
+        self.engine.stop();
+    }
+
+    fn wakeup_fd(&self) -> i32 {
+        self.engine.signal_writer().as_raw_fd()
+    }
+
+    #[getter]
+    fn cut(&self) -> Vec<String> {
+        self.engine.cut()
+    }
+}

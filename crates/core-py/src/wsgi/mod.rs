@@ -1,0 +1,15 @@
+//! The WSGI gateway (PEP 3333): from the engine's exchange to the app and back.
+
+mod client;
+mod environ;
+mod file;
+mod gateway;
+mod input;
+mod observed;
+mod responder;
+
+pub use environ::{Facts, Place};
+pub use file::FileWrapper;
+pub use gateway::{AppError, Local, Wsgi};
+pub use input::Input;
+pub use observed::{Request, Response};
