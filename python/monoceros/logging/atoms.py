@@ -80,24 +80,34 @@ def _whole_seconds(elapsed: Any) -> int:
     return int(getattr(elapsed, "days", 0) * 86400 + elapsed.seconds)
 
 
+#: Atoms that are an environ variable and nothing else.
+VARIABLES = {
+    "h": "REMOTE_ADDR",
+    "m": "REQUEST_METHOD",
+    "U": "PATH_INFO",
+    "q": "QUERY_STRING",
+    "H": "SERVER_PROTOCOL",
+    "f": "HTTP_REFERER",
+    "a": "HTTP_USER_AGENT",
+}
+
 Getter = Callable[[AtomSource, Any, Mapping[str, Any], Any], Any]
+
+
+def _variable(name: str) -> Getter:
+    return lambda source, resp, environ, elapsed: environ.get(name, MISSING)
+
 
 #: Atom -> how to compute it from (source, response, environ, request time).
 ATOMS: dict[str, Getter] = {
-    "h": lambda source, resp, environ, elapsed: environ.get("REMOTE_ADDR", MISSING),
+    **{atom: _variable(name) for atom, name in VARIABLES.items()},
     "l": lambda source, resp, environ, elapsed: MISSING,
     "u": lambda source, resp, environ, elapsed: source._get_user(environ) or MISSING,
     "t": lambda source, resp, environ, elapsed: source.now(),
     "r": lambda source, resp, environ, elapsed: _request_line(environ),
     "s": lambda source, resp, environ, elapsed: _status(resp),
-    "m": lambda source, resp, environ, elapsed: environ.get("REQUEST_METHOD", MISSING),
-    "U": lambda source, resp, environ, elapsed: environ.get("PATH_INFO", MISSING),
-    "q": lambda source, resp, environ, elapsed: environ.get("QUERY_STRING", MISSING),
-    "H": lambda source, resp, environ, elapsed: environ.get("SERVER_PROTOCOL", MISSING),
     "b": lambda source, resp, environ, elapsed: _bytes_sent_or_dash(resp),
     "B": lambda source, resp, environ, elapsed: _bytes_sent(resp),
-    "f": lambda source, resp, environ, elapsed: environ.get("HTTP_REFERER", MISSING),
-    "a": lambda source, resp, environ, elapsed: environ.get("HTTP_USER_AGENT", MISSING),
     "T": lambda source, resp, environ, elapsed: _whole_seconds(elapsed),
     "D": lambda source, resp, environ, elapsed: (
         _whole_seconds(elapsed) * 1_000_000 + elapsed.microseconds
@@ -252,7 +262,16 @@ class AccessFormat:
     Raises ValueError when the text is not a format of the % operator over named values.
     """
 
-    __slots__ = ("_atoms", "_constants", "_environ", "_request", "_response", "text", "whole")
+    __slots__ = (
+        "_atoms",
+        "_constants",
+        "_environ",
+        "_request",
+        "_response",
+        "_variables",
+        "text",
+        "whole",
+    )
 
     def __init__(self, text: str) -> None:
         recorder = _Recorder()
@@ -263,12 +282,15 @@ class AccessFormat:
         self.text = text
         #: The format prints the atoms as a whole, so that all of them are needed.
         self.whole = recorder.whole
-        self._atoms = tuple((key, ATOMS[key]) for key in recorder.keys if key in ATOMS)
-        self._constants = {key: MISSING for key in recorder.keys if key not in ATOMS}
+        keys = recorder.keys
+        self._variables = tuple((key, VARIABLES[key]) for key in keys if key in VARIABLES)
+        computed = ATOMS.keys() - VARIABLES.keys() - {"l"}
+        self._atoms = tuple((key, ATOMS[key]) for key in keys if key in computed)
+        self._constants = {key: MISSING for key in keys if key not in ATOMS or key == "l"}
         # (name in lower case, key as the format writes it)
-        self._request = self._names(recorder.keys, "i")
-        self._response = self._names(recorder.keys, "o")
-        self._environ = self._names(recorder.keys, "e")
+        self._request = self._names(keys, "i")
+        self._response = self._names(keys, "o")
+        self._environ = self._names(keys, "e")
 
     @classmethod
     def default(cls) -> Self:
@@ -290,6 +312,13 @@ class AccessFormat:
         Raises TypeError or ValueError when a conversion does not fit the type of its value.
         """
         values = self._constants.copy()
+        find = environ.get
+        for key, name in self._variables:
+            value = find(name, MISSING)
+            # The same test as in `escape`, without the call: most values need nothing.
+            if type(value) is not str or '"' in value or not value.isprintable():
+                value = escape(value)
+            values[key] = value
         for key, getter in self._atoms:
             values[key] = escape(getter(source, resp, environ, elapsed))
         if self._request:

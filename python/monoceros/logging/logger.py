@@ -317,7 +317,10 @@ class Logger:
 
     def _get_user(self, environ: Mapping[str, Any]) -> str | None:
         """The user name of Basic credentials (RFC 7617), or None."""
-        scheme, _, credentials = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if not authorization:
+            return None
+        scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() != "basic":
             return None
         try:
