@@ -40,7 +40,7 @@ def test_good_answers(server: Server) -> None:
     server.allow_log(HEAD_WITH_BODY)
     keep = [("Connection", "keep-alive")]
     found = {}
-    for path, expected in GOOD.items():
+    for path in GOOD:
         with server.connect() as connection:
             response = connection.request("GET", path)
             head = connection.request("HEAD", path)

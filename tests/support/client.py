@@ -172,7 +172,7 @@ class Connection:
 
     # Receiving.
 
-    def _receive(self) -> bool:
+    def receive(self) -> bool:
         """Take what has arrived; False at the end of the stream. A reset counts as the end."""
         try:
             data = self.sock.recv(READ_SIZE)
@@ -183,7 +183,7 @@ class Connection:
 
     def _fill(self, size: int) -> None:
         while len(self.buffer) < size:
-            if not self._receive():
+            if not self.receive():
                 raise Truncated(f"wanted {size} bytes, got {len(self.buffer)}", bytes(self.buffer))
 
     def read_exactly(self, size: int) -> bytes:
@@ -195,7 +195,7 @@ class Connection:
 
     def _line(self) -> bytes:
         while (end := self.buffer.find(b"\n")) < 0:
-            if not self._receive():
+            if not self.receive():
                 raise Truncated("the stream ended inside a line", bytes(self.buffer))
         line = self.read_exactly(end + 1)
         if not line.endswith(b"\r\n"):
@@ -214,13 +214,13 @@ class Connection:
     def read_until(self, mark: bytes) -> bytes:
         """What arrives up to and including `mark`."""
         while (at := self.buffer.find(mark)) < 0:
-            if not self._receive():
+            if not self.receive():
                 raise Truncated(f"the stream ended before {mark!r}", bytes(self.buffer))
         return self.read_exactly(at + len(mark))
 
     def read_to_close(self) -> bytes:
         """Everything until the server closes."""
-        while self._receive():
+        while self.receive():
             pass
         data = bytes(self.buffer)
         self.buffer.clear()
@@ -233,7 +233,7 @@ class Connection:
         """
         interim: list[Response] = []
         while True:
-            if not self.buffer and not self._receive():
+            if not self.buffer and not self.receive():
                 raise Closed("closed before the first byte of an answer")
             response = self._read_head()
             if response.status >= 200 or response.status == 101:

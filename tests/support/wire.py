@@ -1,0 +1,68 @@
+"""The wire corpus (tests/wire/README.md), to be played against a running server."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.server import TESTS
+
+_ESCAPE = re.compile(r"\\(r|n|t|\\|x[0-9a-fA-F]{2})")
+_PLAIN = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An input of a request and its outcome."""
+
+    name: str
+    settings: tuple[str, ...]
+    data: bytes
+    outcome: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The command line options that the case asks for; None of them for the defaults."""
+        for setting in self.settings:
+            word, *values = setting.split()
+            if word == "limits":
+                names = ("line", "fields", "field_size")
+                pairs = zip(names, values, strict=True)
+                return tuple(part for n, v in pairs for part in (f"--limit-request-{n}", v))
+        return ()
+
+    @property
+    def status(self) -> int | None:
+        """With which status it is refused; None when it is not."""
+        word, *rest = self.outcome[0].split()
+        return int(rest[0]) if word == "error" else None
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.outcome[0].startswith("incomplete")
+
+    def fact(self, name: str) -> str:
+        """The value of the first outcome line of that name, "" without one."""
+        for line in self.outcome:
+            word, _, value = line.partition(" ")
+            if word == name:
+                return value
+        return ""
+
+
+def _decode(text: str) -> bytes:
+    def plain(match: re.Match[str]) -> str:
+        code = match[1]
+        return _PLAIN[code] if code in _PLAIN else chr(int(code[1:], 16))
+
+    return _ESCAPE.sub(plain, text).encode("latin-1")
+
+
+def _read(path: Path) -> Case:
+    notes, data, outcome = re.split(r"^---\n", path.read_text(), flags=re.MULTILINE)
+    settings = tuple(line for line in notes.splitlines() if line and not line.startswith("#"))
+    return Case(path.stem, settings, _decode(data.replace("\n", "")), tuple(outcome.splitlines()))
+
+
+def cases(kind: str) -> list[Case]:
+    """The cases of `valid` or `invalid`."""
+    return [_read(path) for path in sorted((TESTS / "wire" / kind).glob("*.http"))]
