@@ -63,14 +63,18 @@ def live_as_mold(
         stacks.register()
         spawn.die_with(server.pid)
         server.release_in_child(generation, stacks)
-        code = _serve(server, generation, channel)
+        code = _serve(server, generation, channel, stacks)
+    except SystemExit as end:
+        code = spawn.exit_code(end)
     except BaseException:
         traceback.print_exc()
     finally:
         spawn.leave(code, quick=True)
 
 
-def _serve(server: "Arbiter", generation: Generation, channel: socket.socket) -> int:
+def _serve(
+    server: "Arbiter", generation: Generation, channel: socket.socket, stacks: StackFile
+) -> int:
     log = server.log
     imported = False
     try:
@@ -83,10 +87,11 @@ def _serve(server: "Arbiter", generation: Generation, channel: socket.socket) ->
         gc.collect()
         gc.freeze()
         channel.send(json.dumps({"kind": "imported"}).encode())
-        _fork_on_request(server, generation, channel)
+        _fork_on_request(server, generation, channel, stacks)
     except SystemExit as end:
         return spawn.exit_code(end)
     except BaseException as error:
+        spawn.deafen()
         return spawn.tell_failure(log, generation, error, booted=imported, who="Mold")
     return 0
 
@@ -122,8 +127,10 @@ def thread_names() -> list[str]:
     return names
 
 
-def _fork_on_request(server: "Arbiter", generation: Generation, channel: socket.socket) -> None:
-    """Fork workers until the arbiter hangs up."""
+def _fork_on_request(
+    server: "Arbiter", generation: Generation, channel: socket.socket, own: StackFile
+) -> None:
+    """Fork workers until the arbiter hangs up. `own` is the mold's stack file."""
     while True:
         data, descriptors, _flags, _address = socket.recv_fds(channel, MESSAGE_LIMIT, 1)
         if not data:
@@ -131,9 +138,11 @@ def _fork_on_request(server: "Arbiter", generation: Generation, channel: socket.
         request = json.loads(data)
         stacks = StackFile(descriptors[0])
         try:
-            _fork_worker(server, generation, channel, stacks, request)
-        except Exception:
-            server.log.exception("The mold could not make a worker")
+            _fork_worker(server, generation, channel, stacks, request, own)
+        except Exception as error:
+            what = "The mold (pid:%s) could not make a worker: %s"
+            shown = error if generation.seen.first(error) else None
+            server.log.error(what, os.getpid(), error, exc_info=shown)
             channel.send(json.dumps({"kind": "failed", "age": request["age"]}).encode())
         finally:
             stacks.close()
@@ -145,13 +154,14 @@ def _fork_worker(
     channel: socket.socket,
     stacks: StackFile,
     request: dict[str, int],
+    own: StackFile,
 ) -> None:
     seat = Seat(server.scoreboard, request["slot"], server.lifeline, request["fleet"])
     worker = spawn.make_worker(server, generation, request["age"], seat)
     with blocked():
         between = os.fork()
         if between == 0:
-            _be_between(server, generation, channel, stacks, seat, worker, request["age"])
+            _be_between(server, generation, channel, stacks, seat, worker, request["age"], own)
     _, status = os.waitpid(between, 0)
     if status != 0:
         raise ChildProcessError("the process between mold and worker failed to fork")
@@ -165,6 +175,7 @@ def _be_between(
     seat: Seat,
     worker: object,
     age: int,
+    own: StackFile,
 ) -> NoReturn:
     code = 1
     try:
@@ -173,9 +184,8 @@ def _be_between(
         if pid == 0:
             try:
                 channel.close()
-                spawn.live_as_worker(
-                    server, worker, seat, stacks, generation, _adoption(between, server.pid)
-                )
+                adopted = _adoption(between, own)
+                spawn.live_as_worker(server, worker, seat, stacks, generation, adopted)
             finally:
                 os._exit(spawn.CRASHED)
         channel.send(json.dumps({"kind": "forked", "age": age, "pid": pid}).encode())
@@ -186,11 +196,12 @@ def _be_between(
         os._exit(code)
 
 
-def _adoption(between: int, master: int) -> Callable[[], None]:
+def _adoption(between: int, own: StackFile) -> Callable[[], None]:
     """A function that waits in the worker until `between` has ended, and the master is the parent
-    (or is no more)."""
+    (or is no more), and lets go of the mold's stack file, in whose place the worker's has come."""
 
     def wait() -> None:
+        own.close()
         deadline = time.monotonic() + ADOPTION_PATIENCE
         try:
             watch = os.pidfd_open(between)

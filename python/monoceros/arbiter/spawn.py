@@ -93,6 +93,12 @@ def die_with(master: int) -> None:
         os._exit(0)
 
 
+def deafen() -> None:
+    """The process ends already: an order to end must not run into that. ABRT and KILL do."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, ignore)
+
+
 def leave_boot() -> None:
     """Told to end while booting."""
     raise SystemExit(0)
@@ -122,6 +128,9 @@ def live_as_worker(
         worker.pid = os.getpid()
         seat.arrive(worker.pid)
         code = _work(server, worker, generation)
+    except SystemExit as end:
+        # Told to end in a moment in which nothing else could take it.
+        code = exit_code(end)
     except BaseException:
         # Nothing that may fail is left to be told through the log here.
         traceback.print_exc()
@@ -139,8 +148,10 @@ def _work(server: "Arbiter", worker: Any, generation: Generation) -> int:
         cfg.post_fork(server, worker)
         worker.init_process()
     except SystemExit as end:
+        deafen()
         code = exit_code(end)
     except BaseException as error:
+        deafen()
         booted = bool(getattr(worker, "booted", False))
         code = tell_failure(log, generation, error, booted=booted, who="Worker")
     finally:
@@ -151,9 +162,7 @@ def _work(server: "Arbiter", worker: Any, generation: Generation) -> int:
 def _say_goodbye(server: "Arbiter", worker: Any, generation: Generation, code: int) -> int:
     log = server.log
     try:
-        # One TERM is enough, and a second QUIT is not to be waited for.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, ignore)
+        deafen()
         log.info("Worker exiting (pid: %s)", worker.pid)
         if hasattr(worker, "tmp"):
             worker.tmp.close()

@@ -113,7 +113,8 @@ class Spawner:
             server.fleet.return_slot(slot)
             if not isinstance(error, Exception | SystemExit):
                 raise
-            server.log.exception("Cannot start a worker")
+            shown = error if generation.seen.first(error) else None
+            server.log.error("Cannot make a worker: %s", error, exc_info=shown)
             self._not_made(generation, "a worker that could not be started", now)
             return False
         server.worker_age = age
