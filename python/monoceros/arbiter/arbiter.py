@@ -8,6 +8,7 @@ Rules:
   starting.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -33,6 +34,7 @@ from monoceros.arbiter.spawner import Spawner
 from monoceros.arbiter.stacks import StackFile
 from monoceros.arbiter.states import (
     Departure,
+    MoldState,
     ServerEvent,
     ServerState,
     WorkerEvent,
@@ -84,8 +86,6 @@ class Arbiter:
         self._num_workers: int | None = None
         self.environment = EnvironmentOverlay()
         self.log: Any = None
-        self.setup(app)
-
         self.state = ServerState.STARTING
         self.started_at = time.monotonic()
         #: A worker has been READY since the start.
@@ -95,21 +95,22 @@ class Arbiter:
         # Whoever holds the reading end learns of our death, however it came.
         self.lifeline, self._lifeline_writer = os.pipe2(os.O_CLOEXEC)
         self.scoreboard = _core.Scoreboard(
-            max(LEAST_SLOTS, SLOTS_PER_WORKER * self.cfg.workers + SPARE_SLOTS),
-            max(LEAST_THREADS, self.cfg.threads),
+            max(LEAST_SLOTS, SLOTS_PER_WORKER * app.cfg.workers + SPARE_SLOTS),
+            max(LEAST_THREADS, app.cfg.threads),
         )
         self.fleet = Fleet(self.scoreboard)
         self.WORKERS = self.fleet.workers
         self.generations: list[Generation] = []
         self._generation_count = 0
         self.molds: list[Mold] = []
-        self.backoff = Backoff(self.cfg.respawn_backoff)
+        self.backoff = Backoff(app.cfg.respawn_backoff)
         self.reloading = Reload(self)
         self.stop_order = Stopping(self)
         self.spawner = Spawner(self)
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
+        self.setup(app)
 
     # What hook authors read.
 
@@ -234,7 +235,9 @@ class Arbiter:
                     self._turn()
                 except HaltServer as order:
                     self.halt(order.reason, order.exit_status)
-        except Exception:
+        except SystemExit:
+            raise
+        except BaseException:
             self.log.exception("Unhandled exception in main loop")
             self._end_all()
             self.stop_order.exit_status = BUG_STATUS
@@ -319,12 +322,26 @@ class Arbiter:
         raise SystemExit(order.exit_status)
 
     def _end_all(self) -> None:
-        """After a bug in the loop: end every process by the shortest way."""
-        for record in self.fleet:
-            if record.pid is not None:
-                self.fleet.kill(record, Departure.STOP)
-        for mold in self.molds:
-            mold.kill(Departure.STOP)
+        """After a bug in the loop, without what the loop is made of: workers and molds may finish
+        as in a graceful stop; a further order to stop, or the end of that time, kills them."""
+        self.scoreboard.stopping = True
+        pids = {record.pid for record in self.fleet if record.pid is not None}
+        pids |= {mold.pid for mold in self.molds if mold.state is not MoldState.GONE}
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            while pids and (number == signal.SIGKILL or time.monotonic() < deadline):
+                try:
+                    pid, _ = os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:
+                    return
+                pids.discard(pid)
+                if pid == 0:
+                    self.inbox.wait(0.1)
+                    if {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT} & set(self.inbox.take()):
+                        break
 
     # The loop.
 

@@ -127,6 +127,10 @@ class Worker:
 
     _announced = False
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Called by the master when it listens; raise ConfigError for what cannot work."""
+
     def run(self) -> None:
         """Serve until told to end."""
         raise NotImplementedError
@@ -171,6 +175,8 @@ class Worker:
         self.alive = False
         if not self.booted:
             raise SystemExit(0)
+        if self.seat is not None:
+            self.seat.draining()  # nobody but a signal's sender knows yet
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT, QUIT: end now."""

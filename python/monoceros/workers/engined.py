@@ -120,8 +120,6 @@ class EngineWorker(Worker):
         """TERM: drain."""
         super().handle_exit(sig, frame)
         if self.engine is not None:
-            if self.seat is not None:
-                self.seat.draining()
             self.engine.drain(self.cfg.graceful_timeout)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:

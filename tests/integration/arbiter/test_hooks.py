@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from integration.arbiter.helpers import answer, kill
-from support.server import Server
+from support.server import Concurrent, Server
 from support.waiting import wait_for
 
 Start = Callable[..., Server]
@@ -153,3 +153,26 @@ def test_a_hook_may_order_the_stop(start: Start) -> None:
     kill(server.workers()[0], signal.SIGKILL)
     assert server.wait_exit() == 7
     assert "Reason: the hook wants it" in server.log
+
+
+def test_a_bug_in_the_master_still_answers_what_runs(start: Start, preload: list[str]) -> None:
+    config = (
+        "import os\n"
+        "def when_ready(server):\n"
+        "    manage = server.manage_workers\n"
+        "    def broken():\n"
+        "        if os.path.exists('now'):\n"
+        "            raise RuntimeError('a bug')\n"
+        "        manage()\n"
+        "    server.manage_workers = broken\n"
+    )
+    server = start(*preload, "--pid", "server.pid", config=config, workers=2)
+    server.expect_exit(255)
+    server.expect_log("Unhandled exception in main loop.*a bug")
+    running = Concurrent(server.address, ["/sleep?1.5"])
+    server.wait_event("sleeping")
+    (server.directory / "now").touch()
+    assert server.wait_exit() == 255
+    (response,) = running.wait()
+    assert getattr(response, "status", response) == 200
+    assert not (server.directory / "server.pid").exists()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from integration.arbiter.helpers import SITE, Site, answer, wait_version
 from support.client import get
 from support.ports import free_port, is_free
+from support.processes import descriptors
 from support.server import Concurrent, Server, listen_on
 from support.waiting import holds_for, wait_for
 
@@ -265,3 +266,22 @@ def test_raw_env_of_the_new_configuration(start: Start) -> None:
     server.send_signal(signal.SIGHUP)
     server.wait_log("Reload complete", count=2)
     wait_for(lambda: answer(server)[0] == "none", 10, "the variable to be gone")
+
+
+def test_the_master_keeps_nothing_of_former_generations(start: Start, preload: list[str]) -> None:
+    server = start(*preload, workers=2)
+    server.send_signal(signal.SIGHUP)
+    server.wait_log("Reload complete")
+
+    def settled() -> dict[str, str]:
+        """The master's descriptors when only one generation is there."""
+        wait_for(lambda: len(server.family()) == 3 + len(preload), 10, "the old ones to end")
+        holds_for(lambda: True, 0.1, "the master to turn once more")
+        return descriptors(server.pid)
+
+    before = settled()
+    for count in range(2, 6):
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("Reload complete", count=count)
+    after = settled()
+    assert len(after) == len(before), (before, after)
