@@ -56,7 +56,10 @@ class BaseApplication:
         self.logger: Any = None
         #: What defaults are taken from, on a reload too.
         self.environ: Mapping[str, str] = dict(os.environ)
-        self.start_directory = current_directory()
+        try:
+            self.start_directory = current_directory()
+        except OSError as error:
+            fail(ConfigError(f"the current folder can't be used: {error.strerror}"))
         self.do_load_config()
 
     def do_load_config(self) -> None:
@@ -210,6 +213,8 @@ class Application(BaseApplication):
     def check(self) -> int:
         """Load the app and the log configuration as a worker would; the exit status, 0 or 1."""
         os.environ.update(self.cfg.env)
+        # What is found out here is for the terminal, not for the log file.
+        self.cfg.set("capture_output", False)
         try:
             self.cfg.logger_class(self.cfg)
         except Exception as error:

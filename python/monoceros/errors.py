@@ -4,13 +4,17 @@ Every error here carries one complete sentence for people: what happened, to wha
 A traceback is shown only where it belongs to the operator's own code (the app, the config file).
 """
 
+import importlib
 import traceback
 from pathlib import Path
 from types import TracebackType
 
-#: Frames of files below these folders are ours or the import system's, not the operator's.
-_OWN_FOLDER = str(Path(__file__).parent)
-_IMPORT_SYSTEM = "<frozen importlib"
+#: Frames of files that begin so are ours or the import system's, not the operator's.
+_OWN_FILES = (
+    str(Path(__file__).parent),
+    str(Path(importlib.__file__).parent),
+    "<frozen importlib",
+)
 
 
 class HaltServer(BaseException):
@@ -46,7 +50,7 @@ def strip_own_frames(found: TracebackType | None) -> TracebackType | None:
     """The traceback without its leading frames of this package and of the import system."""
     while found is not None:
         filename = found.tb_frame.f_code.co_filename
-        if not filename.startswith((_OWN_FOLDER, _IMPORT_SYSTEM)):
+        if not filename.startswith(_OWN_FILES):
             break
         found = found.tb_next
     return found

@@ -32,7 +32,7 @@ def import_app(uri: str) -> Callable[..., Any]:
     """
     module_name, colon, expression = uri.partition(":")
     path, arguments = _parse(expression if colon else DEFAULT_OBJECT)
-    module = _import_module(module_name, expression or DEFAULT_OBJECT)
+    module = _import_module(module_name, expression if colon else DEFAULT_OBJECT)
     found: Any = module
     for position, name in enumerate(path):
         try:
@@ -55,6 +55,8 @@ def _import_module(name: str, expression: str) -> Any:
     if not name:
         raise AppImportError("Failed to find application: the name of its module is missing.")
     try:
+        if name.startswith("."):
+            raise ImportError(f"Failed to find application: {name!r} is no name of a module.")
         return importlib.import_module(name)
     except ImportError:
         if name.endswith(".py") and Path(name).exists():

@@ -51,8 +51,9 @@ class NotYet:
     hook: bool = False
     note: str = ""
 
-    def message(self) -> str:
-        text = f"{self.name} is not supported by this release"
+    def message(self, spelling: str | None = None) -> str:
+        """What to tell the operator, who wrote it as `spelling` or by its name."""
+        text = f"{spelling or self.name} is not supported by this release"
         if self.fate is not Fate.REFUSED:
             text += " and has no effect"
         return f"{text} ({self.note})" if self.note else text
@@ -116,7 +117,7 @@ _TABLE: Sequence[NotYet] = (
     NotYet("user", _R, cli=("-u", "--user"), note="start the server as that user"),
     NotYet("group", _R, cli=("-g", "--group"), note="start the server as that group"),
     NotYet("initgroups", _R, False, ("--initgroups",), boolean=True),
-    NotYet("daemon", _U, False, ("-D", "--daemon"), boolean=True, note="it stays in foreground"),
+    NotYet("daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"),
     NotYet(
         "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
     ),

@@ -117,7 +117,7 @@ class _NotYetAction(argparse.Action):
         if self.entry.asks_for_nothing(asked):
             return
         if self.entry.fate is Fate.HARMLESS:
-            self.warn(f"{option_string}: {self.entry.message()}")
+            self.warn(self.entry.message(option_string))
             return
         note = f" ({self.entry.note})" if self.entry.note else ""
         parser.error(f"argument {option_string}: not supported by this release{note}")

@@ -1,0 +1,182 @@
+"""Gunicorn's settings that this release has not got."""
+
+import getpass
+import logging
+from typing import Any
+
+import pytest
+
+from monoceros.config import Config
+from monoceros.config.not_yet import NOT_YET, Fate
+from monoceros.errors import ConfigError
+
+MISSING = "is not supported by this release"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("daemon", False),
+        ("daemon", None),
+        ("reload", "false"),
+        ("certfile", None),
+        ("certfile", ""),
+        ("forwarded_allow_ips", "127.0.0.1,::1"),
+        ("forwarded_allow_ips", "127.0.0.1, ::1"),
+        ("secure_scheme_headers", dict(NOT_YET["secure_scheme_headers"].default)),
+        ("proxy_protocol", False),
+        ("proxy_protocol", "off"),
+        ("proxy_protocol", "none"),
+        ("protocol", "HTTP"),
+        ("http_protocols", "h1"),
+        ("http_protocols", ["h1"]),
+        ("dirty_apps", []),
+        ("dirty_workers", "0"),
+        ("control_socket_mode", "0600"),
+        ("control_socket_disable", True),
+        ("user", None),
+        ("user", getpass.getuser()),
+        ("cert_reqs", 0),
+        ("reload_extra_files", []),
+    ],
+)
+def test_a_value_that_asks_for_nothing_passes_in_silence(
+    name: str, value: Any, cfg: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg.set(name, value)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("certfile", "server.crt"),
+        ("keyfile", "server.key"),
+        ("ca_certs", "ca.crt"),
+        ("cert_reqs", 2),
+        ("ciphers", "HIGH"),
+        ("ssl_context", lambda conf, factory: None),
+        ("user", "no-such-user-here"),
+        ("user", 123456789),
+        ("group", "no-such-group-here"),
+        ("initgroups", True),
+        ("forwarded_allow_ips", "*"),
+        ("secure_scheme_headers", {"X-SSL": "1"}),
+        ("forwarder_headers", "*"),
+        ("header_map", "refuse"),
+        ("proxy_protocol", True),
+        ("proxy_protocol", "v2"),
+        ("proxy_allow_ips", "*"),
+        ("protocol", "uwsgi"),
+        ("uwsgi_allow_ips", "*"),
+        ("paste", "site.ini"),
+    ],
+)
+def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: Config) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} {MISSING}"):
+        cfg.set(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("daemon", True),
+        ("reload", True),
+        ("statsd_host", "localhost:8125"),
+        ("syslog", True),
+        ("worker_tmp_dir", "/dev/shm"),
+        ("tmp_upload_dir", "/tmp"),
+        ("reload_engine", "poll"),
+        ("http_protocols", "h2,h1"),
+        ("pre_exec", lambda server: None),
+        ("dirty_apps", ["a:B"]),
+    ],
+)
+def test_another_value_is_warned_about_in_one_line(
+    name: str, value: Any, cfg: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg.set(name, value)
+    (record,) = caplog.records
+    assert record.name == "gunicorn.error"
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith(f"{name} {MISSING} and has no effect")
+    assert "\n" not in record.getMessage()
+
+
+def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
+    assert cfg.daemon is False
+    assert cfg.certfile is None
+    assert cfg.forwarded_allow_ips == ["127.0.0.1", "::1"]
+    assert cfg.syslog is False
+
+
+class TestCommandLine:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "--certfile x app",
+            "-u nobody app",
+            "--proxy-protocol app",
+            "--daemon app",
+            "-D app",
+            "--reload app",
+            "--statsd-host h:1 app",
+            "--forwarded-allow-ips=* app",
+            "app --http-protocols h2",
+        ],
+    )
+    def test_is_refused_by_name(
+        self, line: str, cfg: Config, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cfg.parser().parse_args(line.split())
+        assert caught.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith("usage: monoceros [OPTIONS] [APP_MODULE]\n")
+        assert "not supported by this release" in error
+        assert "unrecognized" not in error
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "--worker-tmp-dir /dev/shm app",
+            "--worker-tm /dev/shm app",
+            "app --http-parser python",
+            "--reload-engine=poll app",
+        ],
+    )
+    def test_a_harmless_one_is_warned_about(
+        self, line: str, cfg: Config, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert cfg.parser().parse_args(line.split()).args == ["app"]
+        (record,) = caplog.records
+        assert MISSING in record.getMessage()
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "--http-protocols h1 app",
+            "--forwarded-allow-ips 127.0.0.1,::1 app",
+            "--proxy-protocol off app",
+            "--no-control-socket app",
+            "--control-socket-mode 0600 app",
+        ],
+    )
+    def test_one_that_asks_for_nothing_passes(
+        self, line: str, cfg: Config, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert cfg.parser().parse_args(line.split()).args == ["app"]
+        assert caplog.records == []
+
+    def test_they_are_not_in_the_help(self, cfg: Config) -> None:
+        text = cfg.parser().format_help()
+        for entry in NOT_YET.values():
+            for flag in entry.cli:
+                assert f"{flag} " not in text
+
+
+def test_every_refusal_on_the_command_line_is_one_in_a_config_file() -> None:
+    # Who moves an option from one to the other must not lose its safety.
+    for entry in NOT_YET.values():
+        if entry.name.startswith(("ssl", "cert", "key", "ca_", "proxy", "forward")):
+            assert entry.fate is Fate.REFUSED, entry.name
