@@ -9,7 +9,6 @@ classes cannot work with this arbiter.
 """
 
 import importlib
-import importlib.metadata
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,6 +113,9 @@ def _load_path(uri: str, path: str) -> Any:
 
 
 def _load_entry_point(uri: str, groups: Sequence[str], name: str, distribution: str | None) -> Any:
+    # Costs more to import than all the rest of the configuration, and is seldom wanted.
+    import importlib.metadata
+
     for group in groups:
         for entry_point in importlib.metadata.entry_points(group=group, name=name):
             if distribution and (not entry_point.dist or entry_point.dist.name != distribution):

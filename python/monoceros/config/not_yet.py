@@ -117,7 +117,9 @@ _TABLE: Sequence[NotYet] = (
     NotYet("user", _R, cli=("-u", "--user"), note="start the server as that user"),
     NotYet("group", _R, cli=("-g", "--group"), note="start the server as that group"),
     NotYet("initgroups", _R, False, ("--initgroups",), boolean=True),
-    NotYet("daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"),
+    NotYet(
+        "daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"
+    ),
     NotYet(
         "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
     ),
