@@ -14,7 +14,14 @@ from monoceros import cli
 from monoceros.app import Application, BaseApplication, WSGIApplication
 from monoceros.errors import ConfigError, ConfigFileError
 
-VARIABLES = ("PORT", "WEB_CONCURRENCY", "SENDFILE", "MONOCEROS_CMD_ARGS", "GUNICORN_CMD_ARGS")
+VARIABLES = (
+    "PORT",
+    "WEB_CONCURRENCY",
+    "SENDFILE",
+    "FORWARDED_ALLOW_IPS",
+    "MONOCEROS_CMD_ARGS",
+    "GUNICORN_CMD_ARGS",
+)
 
 Write = Callable[[str, str], None]
 
@@ -103,6 +110,18 @@ class TestPrecedence:
     def test_an_empty_name_means_the_default(self, write: Write) -> None:
         write("monoceros.conf.py", "workers = 3")
         assert load("-c", "").cfg.workers == 3
+
+
+def test_proxies_trusted_by_the_platform_are_warned_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+    load()
+    assert caplog.records == []
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    assert load().cfg.forwarded_allow_ips == ["127.0.0.1", "::1"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the environment variable FORWARDED_ALLOW_IPS is not")
 
 
 class TestFolders:
