@@ -57,12 +57,18 @@ test-python: $(VENV)/.built
 	$(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: lint
-lint: $(VENV)/.built # Check style and types, Python and Rust
+lint: lint-python lint-rust # Check style and types, Python and Rust
+
+.PHONY: lint-python
+lint-python: $(VENV)/.built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict python/monoceros
 	$(BIN)/mypy --strict benchmarks examples/boulder
 	$(BIN)/python -m mypy.stubtest monoceros._core
+
+.PHONY: lint-rust
+lint-rust: $(VENV)/.requirements
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 

@@ -98,6 +98,8 @@ def measure(
     for number in range(1, setting.rounds + 1):
         for case in cases:
             turn = [named(name) for name in case.peers if name in names]
+            if setting.quick and case.name != "plain":
+                turn = [peer for peer in turn if peer.decisive]
             # Every round begins with another peer, so that nobody always follows the same one.
             shift = (number - 1) * 3 % max(1, len(turn))
             for peer in turn[shift:] + turn[:shift]:

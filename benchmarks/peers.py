@@ -47,6 +47,11 @@ class Peer:
     python: bool = True
     alternative: bool = False
 
+    @property
+    def decisive(self) -> bool:
+        """Whether a target of every case may hang on it: a quick run leaves out the others."""
+        return self.family != "gunicorn" and not self.alternative
+
     def missing(self) -> str | None:
         """Why this peer cannot be started here; None when it can."""
         return FAMILIES[self.family].missing()

@@ -150,6 +150,8 @@ def markdown(results: Results) -> str:
         f"Medians of {results.setting.rounds} rounds on {results.machine['processor']},"
         f" Linux {results.machine['kernel']}, Python {results.machine['python']},"
         f" {results.date[:10]}: {versions}.",
+        "",
+        "![The same figures as bars](benchmarks/published/figures.svg)",
     ]
     return "\n".join(lines)
 

@@ -23,6 +23,7 @@ import scenarios
 from cases import CASES
 from measure import Setting
 from peers import FAMILIES, PEERS, ROOT
+from targets import US
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -170,6 +171,12 @@ def publish() -> int:
         print("benchmarks: there are no results yet; run make bench first", file=sys.stderr)
         return 2
     found = results.load(latest)
+    if found.setting.quick or any(found.median(case.name, US) is None for case in CASES):
+        print(
+            "benchmarks: the latest run was a quick or a partial one; run make bench first",
+            file=sys.stderr,
+        )
+        return 2
     PUBLISHED.mkdir(exist_ok=True)
     found.save(PUBLISHED / "figures.json")
     (PUBLISHED / "figures.svg").write_text(chart.svg(found))

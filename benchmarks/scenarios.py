@@ -99,7 +99,7 @@ def tail(peer: Peer, setting: Setting) -> dict[str, float]:
 def idle(peer: Peer, setting: Setting) -> dict[str, float]:
     """Memory of idle connections, and the latency of a request beside them."""
     raise_descriptor_limit(IDLE_CONNECTIONS + SPARE_DESCRIPTORS)
-    seconds = 2.0 if setting.quick else 5.0
+    seconds = 2.0 if setting.quick else 3.0
     room = IDLE_CONNECTIONS + SPARE_DESCRIPTORS
     with (
         server.running(peer, "plain", setting.server_cpu, connections=room) as running,
