@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../tests/support/case.rs"]
+#[allow(dead_code, reason = "a seed needs no expectation")]
 mod case;
 
 use case::Case;
