@@ -87,7 +87,11 @@ def main() -> int:
         client_cpu=chosen.client_cpu,
         quick=chosen.quick,
     )
-    found = run(setting, chosen.only)
+    try:
+        found = run(setting, chosen.only)
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted; the servers are stopped", file=sys.stderr)
+        return 130
     print(report.text(found))
     written = write(found)
     print("\nWritten: " + ", ".join(str(path.relative_to(ROOT)) for path in written))
