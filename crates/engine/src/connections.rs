@@ -141,14 +141,18 @@ impl<G: Gateway> Connection<G> {
 /// order in which they were set and a queue does for them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
-    Idle = 0,
-    Head = 1,
-    Body = 2,
-    Write = 3,
-    Linger = 4,
+    /// Before the first byte of the first request.
+    Silent = 0,
+    /// Between requests.
+    Idle = 1,
+    Head = 2,
+    Body = 3,
+    Write = 4,
+    Linger = 5,
 }
 
-const CLASSES: [Class; 5] = [Class::Idle, Class::Head, Class::Body, Class::Write, Class::Linger];
+const CLASSES: [Class; 6] =
+    [Class::Silent, Class::Idle, Class::Head, Class::Body, Class::Write, Class::Linger];
 
 enum Place<G: Gateway> {
     Vacant,
@@ -184,12 +188,13 @@ pub struct Connections<G: Gateway> {
 }
 
 impl<G: Gateway> Connections<G> {
-    pub fn new(idle: Span, head: Span, body: Span, write: Span, linger: Span) -> Self {
+    /// `spans` gives the length of each class, in the order of `Class`.
+    pub fn new(spans: [Span; CLASSES.len()]) -> Self {
         Connections {
             entries: Vec::new(),
             vacant: Vec::new(),
             count: 0,
-            spans: [idle, head, body, write, linger],
+            spans,
             queues: Default::default(),
         }
     }
@@ -348,8 +353,7 @@ mod tests {
     use rustix::event::{EventfdFlags, eventfd};
 
     fn connections() -> Connections<Nothing> {
-        let second = Span::from_secs(1);
-        Connections::new(second, second, second, second, second)
+        Connections::new([Span::from_secs(1); CLASSES.len()])
     }
 
     fn admit(connections: &mut Connections<Nothing>) -> Key {

@@ -89,15 +89,15 @@ impl<G: Gateway> Reactor<G> {
         listeners: Listeners,
         held: Arc<AtomicUsize>,
     ) -> Reactor<G> {
-        // A connection that never spoke is as cheap as an idle one and is kept as long.
-        let idle = options.keepalive.max(options.header_timeout);
-        let connections = Connections::new(
-            idle,
+        let connections = Connections::new([
+            // A connection that never spoke is as cheap as an idle one and is kept as long.
+            options.keepalive.max(options.header_timeout),
+            options.keepalive,
             options.header_timeout,
             options.body_timeout,
             options.write_timeout,
             LINGER,
-        );
+        ]);
         Reactor {
             works: (0..options.threads).map(|_| Work::new()).collect(),
             connections,
@@ -264,8 +264,8 @@ impl<G: Gateway> Reactor<G> {
         let broken = EventFlags::HUP | EventFlags::ERR;
         match connection.phase {
             Phase::Idle | Phase::Head | Phase::Body => {
-                if flags.intersects(readable) {
-                    return self.receive(connection, exchange);
+                if flags.intersects(readable) || !connection.input.is_empty() {
+                    return self.receive(connection, flags, exchange);
                 }
                 self.connections.put(connection);
             }
@@ -361,7 +361,9 @@ impl<G: Gateway> Reactor<G> {
         let key = connection.key;
         let pending = self.connections.take_pending(key);
         if !connection.input.is_empty() {
-            self.events.push_back((Source::Connection(key.token()), EventFlags::IN));
+            // What was pipelined comes first; what happened since is looked at after it.
+            self.connections.note(key, pending);
+            self.events.push_back((Source::Connection(key.token()), EventFlags::empty()));
         } else if pending
             .intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
         {
@@ -575,7 +577,7 @@ impl<G: Gateway> Reactor<G> {
     fn on_deadline(&mut self, key: Key, class: Class) {
         let Found::Here(connection) = self.connections.take(key) else { return };
         match (class, connection.phase) {
-            (Class::Idle, Phase::Idle) => self.close(connection),
+            (Class::Silent | Class::Idle, Phase::Idle) => self.close(connection),
             (Class::Head, Phase::Head) | (Class::Body, Phase::Body) => {
                 let what = if class == Class::Head { "request head" } else { "request body" };
                 let peer = peer_name(connection.peer);

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use monoceros_http1::{Error, Framing, Head, Method, Progress, Status};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -20,16 +21,25 @@ const READS: usize = 4;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<G: Gateway> Reactor<G> {
-    /// Reads what is there. The connection is put back, closed, or in the exchange (then true).
+    /// Reads what is there. `flags`: what the socket has told. The connection is put back, closed,
+    /// or in the exchange (then true).
     pub fn receive(
         &mut self,
         mut connection: Box<Connection<G>>,
+        flags: EventFlags,
         exchange: &mut Exchange<G>,
     ) -> bool {
+        // The peer has said its last: only the end of the stream ends the reading, because no
+        // event will tell of it again.
+        let ending = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        let key = connection.key;
         if connection.phase == Phase::Idle && !connection.input.is_empty() {
             // What was pipelined behind the last request comes first.
             match self.parse_input(connection, exchange) {
-                Parsed::Ready => return true,
+                Parsed::Ready => {
+                    self.connections.note(key, flags);
+                    return true;
+                }
                 Parsed::Gone => return false,
                 Parsed::More(same) => connection = same,
             }
@@ -48,7 +58,8 @@ impl<G: Gateway> Reactor<G> {
                     return false;
                 }
             };
-            let full = count == exchange.buffer.len();
+            // A read that did not fill the buffer has emptied the socket.
+            let emptied = count < exchange.buffer.len() && !ending;
             let parsed = match connection.phase {
                 Phase::Body => self.feed(connection, exchange, count),
                 _ if connection.input.is_empty() => self.parse_buffer(connection, exchange, count),
@@ -58,15 +69,18 @@ impl<G: Gateway> Reactor<G> {
                 }
             };
             match parsed {
-                Parsed::Ready => return true,
+                Parsed::Ready => {
+                    if !emptied {
+                        self.connections.note(key, flags | EventFlags::IN);
+                    }
+                    return true;
+                }
                 Parsed::Gone => return false,
-                // A read that did not fill the buffer has emptied the socket.
-                Parsed::More(same) if !full => return self.wait_for_more(same),
+                Parsed::More(same) if emptied => return self.wait_for_more(same),
                 Parsed::More(same) => connection = same,
             }
         }
-        let token = connection.key.token();
-        self.events.push_back((Source::Connection(token), rustix::event::epoll::EventFlags::IN));
+        self.events.push_back((Source::Connection(key.token()), flags | EventFlags::IN));
         self.wait_for_more(connection)
     }
 
@@ -77,7 +91,7 @@ impl<G: Gateway> Reactor<G> {
             return false;
         }
         if unregistered && connection.phase == Phase::Idle {
-            self.connections.set_deadline(connection.key, Class::Idle, self.now);
+            self.connections.set_deadline(connection.key, Class::Silent, self.now);
         }
         self.connections.put(connection);
         false

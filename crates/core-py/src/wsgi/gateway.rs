@@ -227,9 +227,7 @@ impl Wsgi {
             };
             drop(state);
             for chunk in &chunks {
-                if !chunk.as_bytes().is_empty() {
-                    writer.push(exchange, chunk);
-                }
+                writer.push(exchange, chunk);
             }
             self.end_body(py, exchange, &mut writer)?;
             return Ok(Responded::end(writer.sent));
@@ -289,6 +287,8 @@ impl Wsgi {
         stream: &mut Stream,
     ) -> Result<Pumped, Failure> {
         let iterator = stream.iterator.bind(py).clone();
+        // A file may go on behind the part that is asked for.
+        let part_of_file = result.is_exact_instance_of::<FileWrapper>();
         loop {
             if let Some(local) = local {
                 local.callables.lend(exchange);
@@ -326,6 +326,9 @@ impl Wsgi {
                 return Ok(Pumped::End);
             }
             writer.push(exchange, chunk);
+            if part_of_file && writer.owed() == Some(0) {
+                return Ok(Pumped::End);
+            }
             match py.detach(|| exchange.flush()) {
                 Ok(Written::All) => {}
                 Ok(Written::Blocked) => return Ok(Pumped::Blocked),

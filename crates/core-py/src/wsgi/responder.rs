@@ -22,6 +22,8 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use crate::capi::{BytesPayload, Definition, enter, function, is_sole_reference, latin1_bytes};
 use crate::wsgi::Wsgi;
 
+/// The one status below 200 that is a final answer (RFC 9110, 15.2.2).
+const SWITCHING_PROTOCOLS: u16 = 101;
 /// Body chunks up to this are copied behind what is to be sent; larger ones are sent in place.
 const COPIED: usize = 4096;
 
@@ -246,6 +248,10 @@ impl BodyWriter {
     pub fn push(&mut self, exchange: &mut Exchange<Wsgi>, chunk: &Bound<'_, PyBytes>) {
         let bytes = chunk.as_bytes();
         let mut length = bytes.len();
+        if length == 0 {
+            // An empty chunk would be the last one.
+            return;
+        }
         match self.mode {
             BodyMode::NoBody => return,
             BodyMode::Length(_) => {
@@ -358,6 +364,11 @@ fn begin_response<'py>(
     // always seen their own version here.
     let mut head = ResponseHead::begin(&mut state.text, state.version, line)
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    if head.status() < 200 && head.status() != SWITCHING_PROTOCOLS {
+        return Err(PyValueError::new_err(
+            "an interim status (1xx) is no answer; for 103 there is wsgi.early_hints",
+        ));
+    }
     if let Ok(list) = headers.cast_exact::<PyList>() {
         for header in list.iter() {
             add_field(&mut head, &mut state.text, &header)?;
