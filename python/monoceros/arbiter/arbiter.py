@@ -51,6 +51,10 @@ LEAST_SLOTS: Final = 64
 SLOTS_PER_WORKER: Final = 4
 SPARE_SLOTS: Final = 32
 
+#: Slots that TTIN cannot take: a replacement is there before what it replaces goes, so a board
+#: without a free slot could neither reload nor recycle.
+REPLACEMENT_SLOTS: Final = 8
+
 #: Threads per slot at least, so that a reload may ask for more than the start did.
 LEAST_THREADS: Final = 32
 
@@ -140,6 +144,11 @@ class Arbiter:
     def num_workers(self, value: int) -> None:
         old, self._num_workers = self._num_workers, value
         self.run_hook("nworkers_changed", self, value, old)
+
+    @property
+    def attainable_workers(self) -> int:
+        """How many of the wanted workers the scoreboard has room for."""
+        return min(self.num_workers, max(1, self.scoreboard.slots - REPLACEMENT_SLOTS))
 
     @property
     def generation(self) -> Generation:
@@ -411,7 +420,7 @@ class Arbiter:
     def manage_workers(self) -> None:
         """Start who is missing, drain who can be spared."""
         now = time.monotonic()
-        plan = make_plan(self.fleet, self.generation, self.num_workers)
+        plan = make_plan(self.fleet, self.generation, self.attainable_workers)
         for record, departure in plan.retire:
             self.fleet.retire(record, departure, now)
         if plan.missing:
@@ -442,6 +451,13 @@ class Arbiter:
             self.reloading.want()
         elif number == signal.SIGTTIN:
             self.num_workers += 1
+            if self.num_workers > self.attainable_workers:
+                self.log.warning(
+                    "%d workers are wanted, there are places for %d: further ones wait. "
+                    "A restart with a larger setting of workers makes more places.",
+                    self.num_workers,
+                    self.attainable_workers,
+                )
         elif number == signal.SIGTTOU:
             if self.num_workers > 1:
                 self.num_workers -= 1

@@ -88,9 +88,10 @@ class Reaper:
         failed = self._is_failure(record, before, ending, now)
         if failed and not server.stopping:
             where = "" if record.served else " before it was ready"
+            why = f" because of {record.departure.value}" if record.departure else ""
             self.failed(
                 record.generation,
-                f"worker (pid:{pid}): {ending.brief}{where}",
+                f"worker (pid:{pid}): {ending.brief}{why}{where}",
                 ending,
                 record.started_at,
                 record.served,
@@ -135,9 +136,10 @@ class Reaper:
         ordered = mold.departure is not None and mold.departure not in FAILED_DEPARTURES
         if not ordered and not server.stopping:
             where = "" if served else " while it imported the app"
+            why = f" because of {mold.departure.value}" if mold.departure else ""
             self.failed(
                 mold.generation,
-                f"mold (pid:{mold.pid}): {ending.brief}{where}",
+                f"mold (pid:{mold.pid}): {ending.brief}{why}{where}",
                 ending,
                 mold.started_at,
                 served,

@@ -246,7 +246,7 @@ class Reload:
             if record.generation is not candidate:
                 return False
             ready += record.state is WorkerState.READY
-        return ready >= server.num_workers
+        return ready >= server.attainable_workers
 
     def _finish(self, now: float) -> None:
         server = self._server

@@ -7,6 +7,7 @@ Rules:
   comes here as an incident. With one app thread the worker is of no use any more: it is aborted at
   once and replaced. With several it goes on serving until its replacement is ready, then drains,
   and is aborted when only overdue requests are left.
+- When it is the interpreter that is held, a worker with several is like one with a single thread.
 - An interpreter that has not beaten for `timeout` while its worker serves is held by something:
   the worker is aborted and replaced. For classes without the engine this is Gunicorn's rule for
   `notify`; for engine classes with one app thread the request's own deadline covers it, and an
@@ -37,6 +38,11 @@ BOOT_WARNING: Final = 60.0
 #: The loop turns at least once a second; a gap this long, seconds, means that the master itself
 #: did not run.
 OWN_STALL: Final = 4.0
+
+#: At a request's deadline the interpreter counts as held when it has not beaten for this share of
+#: the request's time, and for this long, seconds. Beats come at least four times in that time.
+HELD_SHARE: Final = 0.6
+HELD_LEAST: Final = 0.3
 
 
 class Watchdog:
@@ -90,17 +96,23 @@ class Watchdog:
 
     def _overdue(self, record: WorkerRecord, incident: _core.Incident, now: float) -> None:
         server = self._server
+        beat = server.scoreboard.read(record.slot).python_beat
+        silent = now - max(beat, self._resumed_at)
+        # With one app thread nothing else can run. With several neither, when the interpreter is
+        # held: it has then not beaten for about as long as the request runs.
         alone = record.generation.app_threads == 1
+        held = not alone and beat > 0 and silent > max(HELD_LEAST, incident.elapsed * HELD_SHARE)
         client = (
             "The client got 504."
             if incident.answered
             else "Its answer had begun; the connection was cut."
         )
-        fate = (
-            "The worker is aborted and replaced."
-            if alone
-            else "The worker drains when its replacement is ready."
-        )
+        if held:
+            fate = f"Nothing else runs, Python is held ({silent:.1f} s): the worker is killed."
+        elif alone:
+            fate = "The worker is aborted and replaced."
+        else:
+            fate = "The worker drains when its replacement is ready."
         server.log.error(
             "%s (pid:%s): %s has run for %.1f s (%s), over its deadline. %s %s\n%s",
             "WORKER TIMEOUT" if alone else "REQUEST TIMEOUT",
@@ -116,7 +128,11 @@ class Watchdog:
             incidents.log_access(server.log, incident)
         except Exception:
             server.log.exception("Cannot write the access-log line of a timed-out request")
-        if alone:
+        if held:
+            # ABRT asks Python to run a handler; here it cannot, and more requests may be on their
+            # way to this worker every moment.
+            server.fleet.kill(record, Departure.OVERDUE)
+        elif alone:
             server.fleet.abort(record, Departure.OVERDUE, now)
         elif record.state is WorkerState.READY:
             record.marked = Departure.OVERDUE
@@ -160,14 +176,18 @@ class Watchdog:
             return
         self._server.log.critical(
             "WORKER TIMEOUT (pid:%s): its Python has not run for %.1f s (%s)%s. "
-            "The worker is aborted and replaced.\n%s",
+            "The worker is replaced.\n%s",
             record.pid,
             silent,
             process_state(record.pid or 0) or "gone",
             self._requests(record, now),
             self._stacks(record.pid, record.stacks),
         )
-        self._server.fleet.abort(record, Departure.STUCK, now)
+        if status.engine_beat:
+            self._server.fleet.kill(record, Departure.STUCK)
+        else:
+            # A class that forgot to notify, or waits in Python, can still run its handler.
+            self._server.fleet.abort(record, Departure.STUCK, now)
 
     def _check_boot(self, record: WorkerRecord, now: float) -> None:
         elapsed = now - max(record.started_at, self._resumed_at)

@@ -180,6 +180,8 @@ class Worker:
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT, QUIT: end now."""
+        if self.quick:
+            return  # a terminal's INT and the master's QUIT: the hook runs once
         self.alive = False
         self.quick = True
         if self.booted:

@@ -4,15 +4,15 @@ import logging
 import signal
 import sys
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from monoceros import SERVER_SOFTWARE, _core
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
 from monoceros.workers.observer import make_observer
 
-#: How often a main thread that is not an app thread proves that Python can run, seconds.
-BEAT_INTERVAL = 1.0
+#: The signals that order a worker to end.
+ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class EngineWorker(Worker):
@@ -86,9 +86,15 @@ class EngineWorker(Worker):
     def run(self) -> None:
         """Serve; returns when the engine has drained or stopped."""
         self.booted = False  # an engine that cannot be made is a boot failure
-        engine = self.make_engine()
-        self.engine = engine
-        self.booted = True
+        # An engine may have connections as soon as it is there: from then on an order to end has
+        # to drain it, and until it is known here there is nothing to drain.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            engine = self.make_engine()
+            self.engine = engine
+            self.booted = True
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         signal.set_wakeup_fd(engine.wakeup_fd(), warn_on_full_buffer=False)
         self.notify()
         if not self.alive:  # TERM came before there was an engine to drain
@@ -126,6 +132,8 @@ class EngineWorker(Worker):
         """INT, QUIT: end now, whatever runs."""
         if self.engine is None:
             super().handle_quit(sig, frame)
+            return
+        if self.quick:
             return
         self.alive = False
         self.quick = True

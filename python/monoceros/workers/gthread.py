@@ -1,10 +1,16 @@
 """The `gthread` worker: `threads` requests at a time."""
 
 import threading
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from monoceros import _core
-from monoceros.workers.engined import BEAT_INTERVAL, EngineWorker
+from monoceros.workers.engined import EngineWorker
+
+#: How often the main thread proves that Python can run, seconds, at the least; and how many beats
+#: fit into the shortest limit whose passing is judged by them.
+BEAT_INTERVAL: Final = 1.0
+SHORTEST_BEAT: Final = 0.1
+BEATS_PER_LIMIT: Final = 4
 
 
 class ThreadWorker(EngineWorker):
@@ -29,7 +35,10 @@ class ThreadWorker(EngineWorker):
                 name=f"app-{number}",
                 daemon=True,
             ).start()
-        while not engine.wait(BEAT_INTERVAL):
+        limits = [limit for limit in (self.cfg.timeout, self.cfg.request_timeout) if limit]
+        beat = min([BEAT_INTERVAL, *(limit / BEATS_PER_LIMIT for limit in limits)])
+        beat = max(beat, SHORTEST_BEAT)
+        while not engine.wait(beat):
             self.notify()
         if self._failure is not None:
             raise self._failure

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+from support.ports import is_free
 from support.server import Server
 from support.waiting import wait_for
 
@@ -78,6 +79,15 @@ def wait_all_serve(server: Server, count: int, timeout: float = 15.0) -> None:
         return len(workers) == count and workers <= served
 
     wait_for(all_serve, timeout, f"{count} workers that serve")
+
+
+def wait_gone(server: Server) -> None:
+    """Within two seconds nobody of a server whose master was killed lives or listens."""
+    assert isinstance(server.address, tuple)
+    host, port = server.address
+    wait_for(
+        lambda: not server.family() and is_free(port, host), 2, "everybody to be gone for good"
+    )
 
 
 def kill(pid: int, number: signal.Signals) -> None:

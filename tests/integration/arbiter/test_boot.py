@@ -125,3 +125,12 @@ def test_a_class_that_fails_after_import_is_not_ready_before(start: Start) -> No
     server.allow_log("")
     assert server.wait_exit() == 1
     assert "No worker has ever become ready" in server.log
+
+
+def test_a_long_boot_without_a_limit_is_told_once(start: Start, preload: list[str]) -> None:
+    site = "import time\ndef slow_import():\n    time.sleep(2.5)\nslow_import()\n" + SITE
+    config = "import monoceros.arbiter.watchdog as _watchdog\n_watchdog.BOOT_WARNING = 0.5\n"
+    server = start(*preload, site=site, config=config, wait=False)
+    server.expect_log("(booting|importing the app) for .*as long as it wants.*slow_import")
+    server.wait_answer()
+    assert len(server.records("WARNING")) == 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from integration.arbiter.helpers import SITE, Site, answer, kill
+from integration.arbiter.helpers import SITE, Site, answer, kill, wait_gone
 from support.client import Closed, Truncated
 from support.server import Concurrent, Server
 from support.waiting import wait_for
@@ -116,7 +116,7 @@ def test_sigkill_of_the_master_ends_everybody(start: Start, preload: list[str]) 
     began = time.monotonic()
     server.send_signal(signal.SIGKILL)
     server.wait_exit()
-    wait_for(lambda: not server.family(), 2, "workers and mold to be gone")
+    wait_gone(server)
     assert time.monotonic() - began < 2
 
 
@@ -127,7 +127,7 @@ def test_sigkill_of_the_master_while_everybody_boots(start: Start, preload: list
     server.expect_exit(-9)
     server.send_signal(signal.SIGKILL)
     server.wait_exit()
-    wait_for(lambda: not server.family(), 2, "everybody to be gone")
+    wait_gone(server)
 
 
 def test_strangers_are_reaped_in_silence(start: Start) -> None:

@@ -29,6 +29,7 @@ def test_the_master_is_the_parent_of_all(start: Start) -> None:
     server = start("--preload", workers=2)
     for pid in [*server.workers(), *server.molds()]:
         assert psutil.Process(pid).ppid() == server.pid
+    for pid in [server.pid, *server.molds()]:
         assert psutil.Process(pid).num_threads() == 1
 
 

@@ -285,3 +285,53 @@ def test_the_master_keeps_nothing_of_former_generations(start: Start, preload: l
         server.wait_log("Reload complete", count=count)
     after = settled()
     assert len(after) == len(before), (before, after)
+
+
+def test_a_reload_that_hangs_gives_way_to_the_next(start: Start, preload: list[str]) -> None:
+    config = "import monoceros.arbiter.reload as _reload\n_reload.STUCK_AFTER = 1.0\n"
+    server = start(*preload, config=config, workers=2)
+    server.expect_log("Reload failed: Nothing of it has become ready")
+    before = server.workers()
+    Site(server).write("from events import note\nnote('hanging')\nimport time\ntime.sleep(60)\n")
+    server.send_signal(signal.SIGHUP)
+    server.wait_event("hanging")
+    Site(server).version("two")
+    server.send_signal(signal.SIGHUP)
+    wait_version(server, "two")
+    server.wait_workers(2)
+    assert not set(before) & set(server.workers())
+
+
+def test_new_code_that_fails_now_and_then_gives_way_to_the_next(start: Start) -> None:
+    """One of the new workers is ready, so there is no way back; the others do not boot."""
+    server = start(workers=2)
+    server.allow_log("exited with code 9|Failure|The reload is not complete")
+    flaky = "import os\ntry:\n    os.mkdir('first')\nexcept FileExistsError:\n    os._exit(9)\n"
+    Site(server).version("flaky", flaky)
+    server.send_signal(signal.SIGHUP)
+    server.wait_log("Failure")
+    server.wait_workers(2)
+    Site(server).version("two")
+    server.send_signal(signal.SIGHUP)
+    server.wait_log("Reload complete")
+    wait_for(lambda: answer(server)[0] == "two", 10, "the last code")
+    server.wait_workers(2)
+
+
+def test_with_every_place_taken_a_reload_still_works(start: Start, preload: list[str]) -> None:
+    config = (
+        "import monoceros.arbiter.arbiter as _arbiter\n"
+        "_arbiter.LEAST_SLOTS = 3\n_arbiter.SLOTS_PER_WORKER = 1\n_arbiter.SPARE_SLOTS = 2\n"
+        "_arbiter.REPLACEMENT_SLOTS = 1\n"
+    )
+    server = start(*preload, config=config)
+    server.expect_log("3 workers are wanted, there are places for 2")
+    for _ in range(2):
+        count = server.log.count("Handling signal: ttin")
+        server.send_signal(signal.SIGTTIN)
+        server.wait_log("Handling signal: ttin", count=count + 1)
+    server.wait_workers(2)
+    Site(server).version("two")
+    server.send_signal(signal.SIGHUP)
+    wait_version(server, "two", timeout=20)
+    server.wait_workers(2)
