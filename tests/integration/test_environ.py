@@ -64,7 +64,6 @@ REQUESTS = {
             ("cOnTeNt-TyPe", "text/plain"),
         ],
     ),
-    "forwarded-https": format_request("GET", "/environ", [("X-Forwarded-Proto", "https")]),
     "expect": format_request("POST", "/environ", [("Expect", "100-continue")], b"the body"),
 }
 

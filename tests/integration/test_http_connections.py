@@ -164,7 +164,7 @@ def test_bodies_down(server: Server, size: int) -> None:
         assert response.framing == "length"
         response = connection.request("GET", f"/stream?pieces={size // 65_536}&size=65536")
         assert len(response.body) == size // 65_536 * 65_536
-        assert response.framing == "chunked"
+        assert response.framing == "chunked" or size < 65_536 * 2
 
 
 def test_pieces_are_sent_as_they_come(server: Server) -> None:
@@ -224,7 +224,7 @@ def test_other_expectations_fail(server: Server) -> None:
 
 def test_head_of_everything(server: Server) -> None:
     """No body after HEAD, of whatever shape: the next answer begins where it should."""
-    server.allow_log("(?i)body")
+    server.allow_log("(?i:body)")
     with server.connect() as connection:
         for target in ("/", "/large?bytes=100000", "/stream", "/environ", "/nowhere", "/tracked"):
             assert connection.request("HEAD", target).body == b""

@@ -26,13 +26,13 @@ ANSWER_BOUND = 3.0
 ENOUGH = 12
 
 VALID = by_options("valid")
-IN  #: Seconds for one answer; the app does nothing.
+INVALID = by_options("invalid")
+
+#: Seconds for one answer; the app does nothing.
 ANSWER_BOUND = 3.0
 
 #: After so many wrong outcomes the rest is not played.
 ENOUGH = 12
-
-VALID = by_options("invalid")
 
 
 def test_there_are_cases() -> None:

@@ -43,13 +43,13 @@ def test_after_a_whole_answer(server: Server, options: str) -> None:
 
 
 def test_after_head(server: Server) -> None:
-    server.allow_log("(?i)body")
+    server.allow_log("(?i:body)")
     assert server.exchange("HEAD", "/tracked?name=head&size=1000&count=1000").status == 200
     assert_closed_once(server, "head")
 
 
 def test_after_a_bodiless_status(server: Server) -> None:
-    server.allow_log("(?i)body")
+    server.allow_log("(?i:body)")
     assert server.get("/tracked?name=none&status=204%20No%20Content").status == 204
     assert_closed_once(server, "none")
 
