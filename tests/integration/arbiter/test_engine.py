@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from integration.arbiter.helpers import Site, answer, kill, wait_gone, wait_version
@@ -221,6 +222,13 @@ def test_term_answers_what_is_queued(engine: Start) -> None:
     server = engine()
     running = Concurrent(server.address, ["/sleep?0.5"] * 6)
     server.wait_event("sleeping")
+
+    def connected() -> int:
+        """Connections of this process to the server that the kernel has accepted."""
+        mine = psutil.Process().net_connections("tcp")
+        return sum(c.raddr == server.address and c.status == psutil.CONN_ESTABLISHED for c in mine)
+
+    wait_for(lambda: connected() == 6, 10, "all to be connected")
     began = time.monotonic()
     assert server.stop() == 0
     assert [getattr(r, "status", r) for r in running.wait()] == [200] * 6
