@@ -95,7 +95,6 @@ def test_all_kinds_at_once(serve: Serve) -> None:
 def _made_large(server: Server) -> set[int]:
     """Ask for the large block once more; the workers that have it by now."""
     server.get(f"/large?bytes={LARGE}")
-    server.get("/stream?pieces=1")
     return {pid for pid in server.workers() if memory(pid) > LARGE}
 
 

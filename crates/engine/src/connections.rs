@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use monoceros_http1::{Head, HeadParser};
 use rustix::event::epoll::EventFlags;
@@ -15,7 +15,7 @@ use rustix::event::epoll::EventFlags;
 use crate::body::{Body, BodyReader};
 use crate::clock::{Moment, Span};
 use crate::gateway::Gateway;
-use crate::output::Output;
+use crate::output::{Output, unacknowledged};
 
 /// Generation in the upper half, index in the lower one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +103,9 @@ pub struct Connection<G: Gateway> {
     pub discarded: usize,
     /// Bytes of the output that count against the worker's budget.
     pub held: usize,
+    /// Bytes that the kernel still held for the peer when we last looked.
+    pub unacknowledged: u64,
+    pub stalls: u32,
     /// Of the response that is being written.
     pub status: u16,
     pub sent: u64,
@@ -131,9 +134,21 @@ impl<G: Gateway> Connection<G> {
             requests: 0,
             discarded: 0,
             held: 0,
+            unacknowledged: 0,
+            stalls: 0,
             status: 0,
             sent: 0,
         }
+    }
+
+    /// How many times in a row, this one included, the peer was found to have taken nothing. A
+    /// socket with a large buffer becomes writable again only when much of it is free: a slow
+    /// reader makes progress long before.
+    pub fn looks_without_progress(&mut self) -> u32 {
+        let now = unacknowledged(self.socket.as_fd());
+        let before = std::mem::replace(&mut self.unacknowledged, now);
+        self.stalls = if now < before { 0 } else { self.stalls + 1 };
+        self.stalls
     }
 }
 

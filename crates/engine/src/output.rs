@@ -198,6 +198,18 @@ impl Output {
     }
 }
 
+/// Bytes that the kernel holds for the peer: sent by us, not acknowledged by it.
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+    /// man 7 tcp, SIOCOUTQ; the same number for unix sockets.
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ writes one int.
+    let asked = unsafe {
+        let getter = rustix::ioctl::Getter::<SIOCOUTQ, std::ffi::c_int>::new();
+        rustix::ioctl::ioctl(socket, getter)
+    };
+    asked.map_or(0, |bytes| bytes.max(0) as u64)
+}
+
 fn file_segment(spool: Spool) -> Segment {
     let (file, left) = spool.into_file();
     Segment::File { file, offset: 0, left }

@@ -24,7 +24,7 @@ use crate::lead::Lead;
 use crate::listeners::{Accepted, Listeners};
 use crate::notice::{Notices, Severity, peer_name};
 use crate::options::Options;
-use crate::output::Written;
+use crate::output::{Written, unacknowledged};
 use crate::poller::{Poller, Source};
 use crate::scoreboard::Scoreboard;
 use crate::work::Work;
@@ -35,6 +35,8 @@ const ACCEPT_BATCH: usize = 16;
 const LINGER: Span = Span::from_secs(2);
 /// And how much.
 const LINGER_BYTES: usize = 1024 * 1024;
+/// A peer that takes nothing is looked at so often within `write_timeout` before it is cut.
+const WRITE_LOOKS: u32 = 4;
 /// How often the scoreboard is told that the engine lives.
 pub const BEAT: Span = Span::from_secs(1);
 /// While requests have deadlines, nobody waits longer than this: threads that begin work do not
@@ -95,7 +97,7 @@ impl<G: Gateway> Reactor<G> {
             options.keepalive,
             options.header_timeout,
             options.body_timeout,
-            options.write_timeout,
+            Span(options.write_timeout.0 / WRITE_LOOKS as u64),
             LINGER,
         ]);
         Reactor {
@@ -308,6 +310,7 @@ impl<G: Gateway> Reactor<G> {
         match output.write_to(socket.as_fd(), sent) {
             Ok(Written::Blocked) => {
                 if connection.sent > before {
+                    connection.stalls = 0;
                     self.connections.set_deadline(connection.key, Class::Write, self.now);
                 }
                 self.connections.put(connection);
@@ -346,7 +349,8 @@ impl<G: Gateway> Reactor<G> {
             cell.count(connection.status, 0, connection.sent);
             connection.status = 0;
         }
-        if !connection.keep_alive || self.draining.is_some() {
+        // What was promised is kept, while draining too: an idle connection has its last call.
+        if !connection.keep_alive {
             if connection.linger {
                 self.linger(connection);
             } else {
@@ -391,6 +395,8 @@ impl<G: Gateway> Reactor<G> {
             return self.close(connection);
         }
         let key = connection.key;
+        connection.unacknowledged = unacknowledged(connection.socket.as_fd());
+        connection.stalls = 0;
         self.connections.set_deadline(key, Class::Write, self.now);
         let pending = self.connections.take_pending(key);
         if !pending.is_empty() {
@@ -575,7 +581,7 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn on_deadline(&mut self, key: Key, class: Class) {
-        let Found::Here(connection) = self.connections.take(key) else { return };
+        let Found::Here(mut connection) = self.connections.take(key) else { return };
         match (class, connection.phase) {
             (Class::Silent | Class::Idle, Phase::Idle) => self.close(connection),
             (Class::Head, Phase::Head) | (Class::Body, Phase::Body) => {
@@ -584,6 +590,10 @@ impl<G: Gateway> Reactor<G> {
                 self.notices
                     .push(Severity::Info, || format!("{what} from {peer} took too long: 408"));
                 self.reject(connection, Status::REQUEST_TIMEOUT, &[]);
+            }
+            (Class::Write, Phase::Writing) if connection.looks_without_progress() < WRITE_LOOKS => {
+                self.connections.set_deadline(key, Class::Write, self.now);
+                self.connections.put(connection);
             }
             (Class::Write, Phase::Writing) => {
                 let peer = peer_name(connection.peer);
