@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use monoceros_engine::Payload;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -207,5 +208,13 @@ impl AsRef<[u8]> for BytesPayload {
             let length = ffi::Py_SIZE(self.0.as_ptr()) as usize;
             std::slice::from_raw_parts(data, length)
         }
+    }
+}
+
+impl Payload for BytesPayload {
+    fn is_shared(&self) -> bool {
+        // SAFETY: the object is alive. Another thread may change the count meanwhile: the answer
+        // is a hint, and a stale one costs memory or a file, nothing else.
+        unsafe { ffi::Py_REFCNT(self.0.as_ptr()) > 1 }
     }
 }

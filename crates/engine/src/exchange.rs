@@ -188,7 +188,7 @@ impl<G: Gateway> Exchange<G> {
         self.output.tail()
     }
 
-    pub fn push_payload(&mut self, payload: Payload) {
+    pub fn push_payload(&mut self, payload: Box<dyn Payload>) {
         self.output.push_payload(payload);
     }
 

@@ -12,7 +12,10 @@ use rustix::net::{SendFlags, send};
 use crate::spool::Spool;
 
 /// Bytes owned elsewhere that are sent without a copy.
-pub type Payload = Box<dyn AsRef<[u8]> + Send>;
+pub trait Payload: AsRef<[u8]> + Send {
+    /// Somebody else keeps these bytes in memory anyway: letting go of them would free nothing.
+    fn is_shared(&self) -> bool;
+}
 
 /// Slices for one writev; more segments than this wait for the next.
 const SLICES: usize = 16;
@@ -21,7 +24,7 @@ const SENDFILE_MOST: u64 = 0x7fff_f000;
 
 enum Segment {
     Bytes { bytes: Vec<u8>, sent: usize },
-    Payload { payload: Payload, sent: usize },
+    Payload { payload: Box<dyn Payload>, sent: usize },
     File { file: OwnedFd, offset: u64, left: u64 },
 }
 
@@ -29,9 +32,13 @@ impl Segment {
     fn memory(&self) -> Option<&[u8]> {
         match self {
             Segment::Bytes { bytes, sent } => Some(&bytes[*sent..]),
-            Segment::Payload { payload, sent } => Some(&(**payload).as_ref()[*sent..]),
+            Segment::Payload { payload, sent } => Some(&payload.as_ref().as_ref()[*sent..]),
             Segment::File { .. } => None,
         }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self, Segment::Payload { payload, .. } if payload.is_shared())
     }
 }
 
@@ -70,7 +77,7 @@ impl Output {
         }
     }
 
-    pub fn push_payload(&mut self, payload: Payload) {
+    pub fn push_payload(&mut self, payload: Box<dyn Payload>) {
         self.segments.push_back(Segment::Payload { payload, sent: 0 });
     }
 
@@ -80,10 +87,10 @@ impl Output {
         }
     }
 
-    /// Bytes that are held in memory.
+    /// Bytes that are held in memory for nobody else.
     pub fn in_memory(&self) -> usize {
-        let segments: usize =
-            self.segments.iter().filter_map(Segment::memory).map(<[u8]>::len).sum();
+        let own = self.segments.iter().filter(|segment| !segment.is_shared());
+        let segments: usize = own.filter_map(Segment::memory).map(<[u8]>::len).sum();
         self.bytes.len() - self.sent + segments
     }
 
