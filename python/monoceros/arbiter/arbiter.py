@@ -317,17 +317,20 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
+        started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
         level = logging.ERROR if order.exit_status and order.reason else logging.INFO
-        self.log.log(level, "Shutting down: %s", self.master_name)
+        if started:
+            self.log.log(level, "Shutting down: %s", self.master_name)
         if order.reason:
             self.log.log(level, "Reason: %s", order.reason)
         if self.pidfile is not None:
             self.pidfile.remove()
-        try:
-            self.cfg.on_exit(self)
-        except Exception:
-            self.log.exception("Exception in on_exit hook")
+        if started:
+            try:
+                self.cfg.on_exit(self)
+            except Exception:
+                self.log.exception("Exception in on_exit hook")
         raise SystemExit(order.exit_status)
 
     def _end_all(self) -> None:

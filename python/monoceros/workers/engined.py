@@ -29,6 +29,9 @@ class EngineWorker(Worker):
 
     engine: _core.Engine | None = None
 
+    #: The app is told that it may be called by several threads (`wsgi.multithread`).
+    multithread: ClassVar[bool] = False
+
     @property
     def threads(self) -> int:
         """App threads of this worker."""
@@ -41,7 +44,7 @@ class EngineWorker(Worker):
         timeout = cfg.timeout
         return {
             "threads": self.threads,
-            "multithread": self.threads > 1,
+            "multithread": self.multithread,
             "workers": self.seat.fleet,
             "worker_connections": cfg.worker_connections,
             "keepalive": cfg.keepalive,

@@ -18,6 +18,7 @@ class ThreadWorker(EngineWorker):
     `timeout` bounds how long the interpreter may be held, not a request."""
 
     timeout_bounds_request: ClassVar[bool] = False
+    multithread: ClassVar[bool] = True
 
     @property
     def threads(self) -> int:
