@@ -98,6 +98,8 @@ struct Shared<G: Gateway> {
     held: Arc<AtomicUsize>,
     turns: AtomicU64,
     sentinel_asleep: AtomicBool,
+    /// The sentinel has work to do beyond watching; without the lock, see `watch`.
+    sentinel_called: AtomicBool,
     sentinel: OnceLock<Thread>,
     threads_begun: AtomicUsize,
     /// How many of the last requests were slow, of SLOWNESS_FULL; written under the lock.
@@ -144,6 +146,7 @@ impl<G: Gateway> Engine<G> {
             held,
             turns: AtomicU64::new(0),
             sentinel_asleep: AtomicBool::new(false),
+            sentinel_called: AtomicBool::new(false),
             sentinel: OnceLock::new(),
             threads_begun: AtomicUsize::new(0),
             slowness: AtomicU64::new(0),
@@ -345,6 +348,7 @@ impl<G: Gateway> Shared<G> {
         if !matches!(reactor.lead, Lead::Sentinel) {
             reactor.lead = Lead::Nobody;
         }
+        self.sentinel_called.store(true, SeqCst);
         self.wake_sentinel();
     }
 
@@ -415,6 +419,7 @@ impl<G: Gateway> Shared<G> {
             self.wakes[next].notify_one();
         } else {
             reactor.lead = Lead::Sentinel;
+            self.sentinel_called.store(true, SeqCst);
             self.sentinel_asleep.store(false, SeqCst);
             self.wake_sentinel();
             reactor.arm_listeners();
@@ -531,7 +536,7 @@ impl<G: Gateway> Shared<G> {
         let mut seen = 0;
         let mut quiet = 0;
         loop {
-            thread::sleep(TICK);
+            thread::park_timeout(TICK);
             let turn = self.turns.load(SeqCst);
             let changed = turn != seen;
             seen = turn;
@@ -542,7 +547,10 @@ impl<G: Gateway> Shared<G> {
                     self.hand_over(&mut reactor);
                 }
             }
-            if !self.lead_as_sentinel(&mut exchange, &mut events) {
+            // A worker that is quick shall not find its lock taken at every tick.
+            if self.sentinel_called.swap(false, SeqCst)
+                && !self.lead_as_sentinel(&mut exchange, &mut events)
+            {
                 return;
             }
             quiet = if changed || turn & 1 == 1 { 0 } else { quiet + 1 };
