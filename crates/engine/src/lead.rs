@@ -44,7 +44,11 @@ use crate::scoreboard::Scoreboard;
 
 /// How long an app may keep the lead.
 const TICK: Duration = Duration::from_millis(1);
-/// In nanoseconds, for the average.
+/// A worker that has called its app more often than this within a tick is quick and busy: then
+/// every tick costs what requests could have had, and a longer one is enough.
+const QUICK_CALLS: u64 = 8;
+const LONG_TICK: Duration = Duration::from_millis(4);
+/// From here on a request is slow.
 const SLOW: Span = Span::from_millis(1);
 /// Quiet ticks after which the sentinel goes to sleep: waking it costs a system call.
 const QUIET_TICKS: u32 = 3;
@@ -535,10 +539,15 @@ impl<G: Gateway> Shared<G> {
         let mut events = Events::new();
         let mut seen = 0;
         let mut quiet = 0;
+        let mut tick = TICK;
         loop {
-            thread::park_timeout(TICK);
+            thread::park_timeout(tick);
             let turn = self.turns.load(SeqCst);
             let changed = turn != seen;
+            // Every call makes two turns: away and back.
+            let calls = turn.wrapping_sub(seen) / 2;
+            let per_tick = calls / (tick.as_millis() / TICK.as_millis()) as u64;
+            tick = if per_tick > QUICK_CALLS { LONG_TICK } else { TICK };
             seen = turn;
             if turn & 1 == 1 && !changed {
                 // The same turn for a whole tick: the leader is stuck in an app.
