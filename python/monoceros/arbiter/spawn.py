@@ -185,8 +185,7 @@ def tell_failure(
     code = APP_LOAD_ERROR if isinstance(error, AppImportError) else BOOT_ERROR
     summary = str(error) if code == APP_LOAD_ERROR else _one_line(error)
     if not generation.seen.first(error):
-        kind = type(error).__name__
-        log.error("%s (pid:%s) failed to boot, as told above (%s).", who, os.getpid(), kind)
+        log.error("%s (pid:%s) failed to boot, as told above: %s", who, os.getpid(), summary)
     elif code == APP_LOAD_ERROR or not _is_of_the_app(error):
         log.error("%s (pid:%s) failed to load the app: %s", who, os.getpid(), summary)
         log.debug("Where that was:", exc_info=error)
