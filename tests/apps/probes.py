@@ -89,6 +89,13 @@ def pid(environ: Environ, start: Start) -> Iterable[bytes]:
     return answer(start, str(os.getpid()).encode())
 
 
+@route("/busy-pid")
+def busy_pid(environ: Environ, start: Start) -> Iterable[bytes]:
+    """The pid, after a moment in which other requests go to other workers."""
+    time.sleep(0.05)
+    return answer(start, str(os.getpid()).encode())
+
+
 @route("/sleep")
 def sleep(environ: Environ, start: Start) -> Iterable[bytes]:
     note("sleeping", query=environ["QUERY_STRING"])

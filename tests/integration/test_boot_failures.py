@@ -80,6 +80,7 @@ def app(environ, start_response):
 """
     server = serve("own:app", workers=2, files={"own.py": app})
     server.expect_log(r"exited.*\b9\b")
+    server.wait_ready()
     with server.connect() as connection, pytest.raises(Exception, match="closed"):
         connection.request("GET", "/die")
     died = time.monotonic()

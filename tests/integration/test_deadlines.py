@@ -125,7 +125,7 @@ def test_two_workers_one_stuck(serve: Serve) -> None:
     server = serve("stuck:app", "--timeout", "2", workers=2)
     server.expect_log(r"GET /stuck/loop\b.*stuck_in_a_loop")
     server.allow_log(r"WORKER TIMEOUT|SIGABRT|SIGKILL|[Ww]orker \(?pid")
-    before = set(server.workers())
+    before = set(server.wait_ready())
     stuck = Concurrent(server.address, ["/stuck/loop"])
     [event] = server.wait_event("stuck")
     for _ in range(20):

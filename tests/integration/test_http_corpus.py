@@ -105,7 +105,7 @@ def acceptance(connection: Connection, case: Case) -> str:
 @pytest.mark.parametrize("options", VALID, ids=" ".join)
 def test_valid_is_answered(serve: Serve, options: tuple[str, ...]) -> None:
     """Understood alike however it arrives, and kept open or closed as the client asks."""
-    server = serve("mirror:app", *options, probe=None)
+    server = serve("mirror:app", *options)
     # What follows some requests is not a request.
     server.allow_log("Invalid request from ip=127.0.0.1|messages of this kind were left out")
     wrong = {}

@@ -122,7 +122,7 @@ def test_connections_spread_over_workers(serve: Serve) -> None:
                 connection.close()
         return counts
 
-    wait_for(lambda: len(spread()) == 4, 10.0, "all four workers to take part")
+    server.wait_ready()
     counts = spread()
     assert len(counts) == 4 and max(counts.values()) <= 20, counts
 

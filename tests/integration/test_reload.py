@@ -117,7 +117,7 @@ def test_broken_code_then_mended_code(serve: Serve, preload: bool) -> None:
     server = start(serve, preload, workers=2)
     server.expect_log("this code does not boot")
     server.allow_log("(?i:reload)|exited with code 3")
-    pids = server.workers()
+    pids = server.wait_ready()
     with Loads(server) as loads:
         wait_only(loads, b"old")
         replace_code(server, code("never", BROKEN))
@@ -212,7 +212,7 @@ def test_broken_config_changes_nothing(serve: Serve, text: str) -> None:
     server = serve(config="workers = 2\n", workers=2, bind=None)
     server.expect_log("(?i:config|reload|workers|post_fork|bind|fd://x)")
     server.allow_log("Traceback")
-    pids = server.workers()
+    pids = server.wait_ready()
     (server.directory / "conf.py").write_text(text)
     server.send_signal(signal.SIGHUP)
     wait_for(lambda: server.records("ERROR", "WARNING", "RAW"), 10.0, "the error in the log")

@@ -53,10 +53,12 @@ def test_all_kinds_at_once(serve: Serve) -> None:
         for part in (name, str(DEADLINE + 2))
     ]
     server = serve("probes:app", *deadlines, workers=2)
+    server.allow_log("messages of this kind were left out")
     workers = server.workers()
     # Both workers have made the large block, so that it does not count as growth.
     wait_for(lambda: _made_large(server) == set(workers), 10.0, "both workers to be warm")
     before = server.memory()
+    open_before = sum(server.descriptor_counts().values())
     with contextlib.ExitStack() as stack, server.assert_no_descriptor_growth(timeout=20.0):
         heads, uploads, readers = [], [], []
         for number in range(HALF_HEADS):
@@ -84,6 +86,11 @@ def test_all_kinds_at_once(serve: Serve) -> None:
         for connection in uploads:
             with contextlib.suppress(Closed):
                 assert connection.read_response().status == 408
+        wait_for(
+            lambda: sum(server.descriptor_counts().values()) <= open_before,
+            15.0,
+            "the slow clients to be cut",
+        )
         for connection in readers:
             with pytest.raises(Truncated):
                 connection.read_response()

@@ -40,6 +40,15 @@ def role(process: psutil.Process) -> str:
     return match["role"] if match else ""
 
 
+def has_engine(pid: int) -> bool:
+    """Whether a worker's engine runs: it has a thread of its own, named after it."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return any((task / "comm").read_text().startswith("monoceros-sent") for task in tasks)
+    except FileNotFoundError:
+        return False
+
+
 def kill_session(session: int) -> None:
     """SIGKILL to what is left of a session that we started."""
     for process in in_session(session):

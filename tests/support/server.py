@@ -155,6 +155,21 @@ class Server:
 
         return wait_for(enough, timeout, f"{expected} workers")
 
+    def wait_ready(self, count: int | None = None, timeout: float = START_BOUND) -> list[int]:
+        """Until exactly that many workers run and each has its engine; their pids.
+
+        A worker counts as ready for its master just before it makes its engine, whose thread is
+        what is seen from outside.
+        """
+        expected = self.expected_workers if count is None else count
+
+        def ready() -> list[int]:
+            pids = self.workers()
+            whole = len(pids) == expected
+            return pids if whole and all(map(processes.has_engine, pids)) else []
+
+        return wait_for(ready, timeout, f"{expected} workers to be ready")
+
     def wait_answer(self, target: str = "/", timeout: float = START_BOUND) -> Response:
         """Until a request gets an answer: a worker has imported its app."""
 
