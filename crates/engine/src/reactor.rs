@@ -284,7 +284,14 @@ impl<G: Gateway> Reactor<G> {
                 if flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
                     self.connections.note(connection.key, flags);
                 }
-                if flags.intersects(EventFlags::OUT | broken) {
+                if connection.output.is_empty() {
+                    // It waits for an app thread; to be resumed twice would mix up its bytes.
+                    if flags.intersects(broken) {
+                        self.close(connection);
+                    } else {
+                        self.connections.put(connection);
+                    }
+                } else if flags.intersects(EventFlags::OUT | broken) {
                     self.write(connection);
                 } else {
                     self.connections.put(connection);
