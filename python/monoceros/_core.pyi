@@ -55,6 +55,10 @@ def become_subreaper() -> None:
     Raises OSError when the kernel refuses.
     """
 
+def writes_access_format(format: str, /) -> bool:
+    """Whether the engine can write access lines of this format (of the % operator) by itself: one
+    that names single-letter atoms by `%(x)s` only."""
+
 def memory_file(name: str, /) -> int:
     """A descriptor of an anonymous file in memory, closed on exec; the caller closes it.
 
@@ -438,7 +442,12 @@ class Engine:
     `errors`: `wsgi.errors`; sys.stderr when None. `log`: called with a level of the module
     logging, a text, and an exception or None; without it nothing is said.
 
-    Raises OSError when the kernel refuses what the engine needs.
+    `access`: how the engine writes access lines by itself, once for every request and without
+    an observer: a descriptor, a format that `writes_access_format` accepts, what gives the local
+    time as lines show it (asked once a second), and what gives the user of an environ or None.
+
+    Raises OSError when the kernel refuses what the engine needs, ValueError for a format that it
+    cannot write.
     """
 
     def __new__(
@@ -450,6 +459,8 @@ class Engine:
         slot: int,
         *,
         observer: _Observer | None = None,
+        access: tuple[int, str, Callable[[], str], Callable[[dict[str, Any]], str | None]]
+        | None = None,
         errors: Any = None,
         log: Callable[[int, str, Any], object] | None = None,
     ) -> Engine: ...

@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use monoceros_engine::clock::Span;
-use monoceros_engine::{Engine, Next, Options};
+use monoceros_engine::{Engine, Lines, Next, Options};
 use monoceros_http1::{Limits, Policy};
-use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustix::net::{AddressFamily, getsockname};
 
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
-use crate::wsgi::{AppError, Facts, Local, Place, Wsgi};
+use crate::wsgi::{Access, AppError, Facts, Local, Place, Wsgi};
 
 /// A worker's engine.
 #[pyclass(frozen, name = "Engine", module = "monoceros._core")]
@@ -80,7 +80,7 @@ fn place(listener: RawFd) -> PyResult<Place> {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, errors=None, log=None))]
+    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords, as Python has them")]
     fn new(
         py: Python<'_>,
@@ -90,6 +90,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
+        access: Option<(RawFd, String, Py<PyAny>, Py<PyAny>)>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
     ) -> PyResult<PyEngine> {
@@ -109,8 +110,16 @@ impl PyEngine {
             errors,
         };
         let places = listeners.iter().map(|fd| place(*fd)).collect::<PyResult<_>>()?;
+        let access = match access {
+            None => None,
+            Some((file, format, now, user)) => {
+                let access = Access::new(py, file, &format, now, user);
+                let complaint = "this access log format needs an observer";
+                Some(access.ok_or_else(|| PyValueError::new_err(complaint))?)
+            }
+        };
         let sendfile = option(options, "sendfile")?;
-        let wsgi = Arc::new(Wsgi { app, facts, places, observer, log, sendfile, server });
+        let wsgi = Arc::new(Wsgi { app, facts, places, observer, access, log, sendfile, server });
         let board = Arc::clone(&scoreboard.get().board);
         let engine =
             Engine::new(&listeners, engine_options(options)?, board, slot).map_err(os_error)?;
@@ -127,13 +136,19 @@ impl PyEngine {
             .app_thread(main)
             .ok_or_else(|| PyRuntimeError::new_err("more threads run the engine than it has"))?;
         let mut local = Local::new(py, &self.wsgi)?;
+        if let Some(access) = &self.wsgi.access {
+            thread.exchange.lines = Lines::to(access.file);
+        }
         let mut next = py.detach(|| self.engine.next(&mut thread));
         loop {
             let served = match next {
                 Next::Serve => Some(self.wsgi.serve(py, &mut thread.exchange, &mut local)),
-                Next::Resume(paused) => Some(self.wsgi.resume(py, &mut thread.exchange, paused)),
+                Next::Resume(paused) => {
+                    Some(self.wsgi.resume(py, &mut thread.exchange, &mut local, paused))
+                }
                 Next::Release(paused) => {
-                    if let Some(error) = self.wsgi.released(py, paused) {
+                    let exchange = &mut thread.exchange;
+                    if let Some(error) = self.wsgi.released(py, exchange, &mut local, paused) {
                         return Err(error);
                     }
                     None

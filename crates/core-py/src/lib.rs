@@ -32,5 +32,5 @@ mod _core {
     #[pymodule_export]
     use crate::scoreboard::{PyIncident, PyRunning, PyScoreboard, PySlotStatus};
     #[pymodule_export]
-    use crate::wsgi::{FileWrapper, Input, Request, Response};
+    use crate::wsgi::{FileWrapper, Input, Request, Response, writes_access_format};
 }

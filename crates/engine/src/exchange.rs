@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::clock::{Moment, Span};
 use crate::connections::Connection;
 use crate::gateway::Gateway;
+use crate::lines::Lines;
 use crate::output::{Output, Payload, Written};
 
 /// One read takes at most this much: a socket buffer's usual fill, and a browser's largest head.
@@ -85,6 +86,8 @@ pub struct Exchange<G: Gateway> {
     pub(crate) id: u64,
     pub(crate) desk: Arc<Desk>,
     pub(crate) write_timeout: Span,
+    /// Log lines of this thread; written before it waits.
+    pub lines: Lines,
 }
 
 impl<G: Gateway> Exchange<G> {
@@ -103,6 +106,7 @@ impl<G: Gateway> Exchange<G> {
             id: 0,
             desk,
             write_timeout,
+            lines: Lines::default(),
         }
     }
 

@@ -35,7 +35,7 @@ use crate::connections::Paused;
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Outcome};
 use crate::listeners::Listeners;
-use crate::notice::Notice;
+use crate::notice::{Notice, Severity};
 use crate::options::Options;
 use crate::output::Written;
 use crate::poller::{Events, Poller};
@@ -256,7 +256,12 @@ impl<G: Gateway> Shared<G> {
             self.take_requests_of_others(&mut reactor);
             if reactor.ended {
                 self.spread_the_end(&mut reactor);
+                reactor = self.write_lines(reactor, thread);
+                drop(reactor);
                 return Next::Done;
+            }
+            if thread.exchange.lines.is_full() {
+                reactor = self.write_lines(reactor, thread);
             }
             if thread.main && std::mem::take(&mut reactor.signals) {
                 self.leave(&mut reactor, thread.index, false);
@@ -278,6 +283,11 @@ impl<G: Gateway> Shared<G> {
             if reactor.dequeue(&mut thread.exchange, thread.index) {
                 self.begin(&mut reactor, thread, false);
                 return Next::Serve;
+            }
+            let has_events = reactor.lead == me && !reactor.events.is_empty();
+            if !has_events && !thread.exchange.lines.is_empty() {
+                reactor = self.write_lines(reactor, thread);
+                continue;
             }
             match reactor.lead {
                 lead if lead == me => {}
@@ -305,6 +315,27 @@ impl<G: Gateway> Shared<G> {
             reactor = guard;
             reactor.signals |= interrupted && thread.main;
         }
+    }
+
+    /// Writes the thread's log lines, without the lock: a file that blocks stops this thread only.
+    fn write_lines<'a>(
+        &'a self,
+        mut reactor: MutexGuard<'a, Reactor<G>>,
+        thread: &mut AppThread<G>,
+    ) -> MutexGuard<'a, Reactor<G>> {
+        self.leave(&mut reactor, thread.index, false);
+        drop(reactor);
+        let written = thread.exchange.lines.flush();
+        let mut reactor = self.lock();
+        if reactor.lead == Lead::Thread(thread.index) {
+            self.come_back();
+        }
+        if let Err(error) = written {
+            reactor.notices.push(Severity::Error, || {
+                format!("access log lines are lost: {error}; look at where the log goes")
+            });
+        }
+        reactor
     }
 
     /// Waits for events, without the lock. True: a signal has interrupted the wait.
@@ -542,6 +573,13 @@ impl<G: Gateway> Shared<G> {
         let mut tick = TICK;
         loop {
             thread::park_timeout(tick);
+            if self.stop.load(SeqCst) {
+                // There may be no app thread that would see it.
+                let mut reactor = self.lock();
+                reactor.end();
+                self.spread_the_end(&mut reactor);
+                return;
+            }
             let turn = self.turns.load(SeqCst);
             let changed = turn != seen;
             // Every call makes two turns: away and back.

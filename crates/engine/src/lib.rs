@@ -5,7 +5,8 @@
 //! - Everything that changes together is in the [`reactor`] under one lock; who runs it is decided
 //!   in [`lead`].
 //! - Nothing is unbounded: what a peer can make us keep has a limit beside it.
-//! - It writes no log and knows no app. What it has to say, an app thread says.
+//! - It knows no app and has no words for a log: what it has to say, an app thread says. It only
+//!   carries finished lines to their file.
 
 mod body;
 pub mod clock;
@@ -14,6 +15,7 @@ mod drain;
 mod exchange;
 mod gateway;
 mod lead;
+mod lines;
 mod listeners;
 mod notice;
 mod options;
@@ -29,6 +31,7 @@ pub use body::Body;
 pub use exchange::{Exchange, PeerGone, READ_BUFFER};
 pub use gateway::{Gateway, Outcome};
 pub use lead::{AppThread, Engine, Next};
+pub use lines::Lines;
 pub use notice::{Notice, Severity};
 pub use options::Options;
 pub use output::{Payload, Written};

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from monoceros import SERVER_SOFTWARE, _core
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
-from monoceros.workers.observer import make_observer
+from monoceros.workers.observer import make_access, make_observer
 
 #: The signals that order a worker to end.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -71,13 +71,17 @@ class EngineWorker(Worker):
         """The engine of this process. Call it after fork, with the app loaded."""
         if self.seat is None:
             raise RuntimeError("an engine worker needs a seat in the scoreboard")
+        access = make_access(self)
+        observer = make_observer(self, engine_logs=access is not None)
         return _core.Engine(
             [sock.fileno() for sock in self.sockets],
             self.wsgi,
             self.options(),
             self.seat.scoreboard,
             self.seat.slot,
-            observer=make_observer(self),
+            observer=observer,
+            # An observer writes the access log as well: it sees every request anyway.
+            access=access if observer is None else None,
             errors=ErrorStream(self.log),
             log=self.engine_log,
         )

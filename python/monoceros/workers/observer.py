@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from monoceros import _core
+
 
 class Observer:
     """Runs `pre_request`, `post_request` and the access log for one worker, on the app's thread.
@@ -40,13 +42,37 @@ class Observer:
             self._log.exception("Exception while writing the access log")
 
 
-def make_observer(worker: Any) -> Observer | None:
-    """An observer for this worker; None when hooks are the defaults and nothing is logged."""
+#: What the engine needs to write access lines by itself: a descriptor, the format, the local time
+#: as the format wants it, and who an environ's Basic credentials name.
+Access = tuple[int, str, Callable[[], str], Callable[[dict[str, Any]], str | None]]
+
+
+def make_access(worker: Any) -> Access | None:
+    """How the engine writes access lines by itself; None where Python has a say in them."""
+    log = worker.log
+    if not getattr(log, "access_log_enabled", False) or not hasattr(log, "direct_access_handler"):
+        return None
+    text = worker.cfg.access_log_format
+    handler = log.direct_access_handler()
+    if handler is None or not log.has_standard_access_lines():
+        return None
+    if not log.access_log.isEnabledFor(logging.INFO) or not _core.writes_access_format(text):
+        return None
+    try:
+        descriptor: int = handler.stream.fileno()
+    except (AttributeError, OSError, ValueError):  # a stream that is no file
+        return None
+    return descriptor, text, log.now, log._get_user
+
+
+def make_observer(worker: Any, *, engine_logs: bool = False) -> Observer | None:
+    """An observer for this worker; None when hooks are the defaults and nothing is logged, or
+    the engine writes the access log."""
     settings = worker.cfg.settings
     debug = worker.log.error_log.isEnabledFor(logging.DEBUG)
     default_hooks = settings["pre_request"].is_default and settings["post_request"].is_default
     # A logger class that has not got the property may do anything in access().
-    logs = getattr(worker.log, "access_log_enabled", True)
+    logs = getattr(worker.log, "access_log_enabled", True) and not engine_logs
     if default_hooks and not debug and not logs:
         return None
     return Observer(worker)

@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::capi::{call2, next};
 use crate::wsgi::FileWrapper;
+use crate::wsgi::access::{Access, Clock, Fate};
 use crate::wsgi::client::Client;
 use crate::wsgi::environ::{Environs, Facts, Place};
 use crate::wsgi::observed::{Observed, Request};
@@ -31,6 +32,8 @@ pub struct Wsgi {
     pub facts: Facts,
     pub places: Vec<Place>,
     pub observer: Option<Py<PyAny>>,
+    /// Access lines that need no observer.
+    pub access: Option<Access>,
     pub log: Option<Py<PyAny>>,
     pub sendfile: bool,
     /// Value of the Server field.
@@ -61,6 +64,7 @@ pub struct Local {
     callables: Callables,
     environs: Environs,
     date: DateCache,
+    clock: Clock,
 }
 
 impl Local {
@@ -68,7 +72,7 @@ impl Local {
         let callables = Callables::new(py, &wsgi.server)?;
         let early_hints = callables.early_hints.bind(py);
         let environs = Environs::new(py, &wsgi.facts, &wsgi.places, early_hints)?;
-        Ok(Local { callables, environs, date: DateCache::new() })
+        Ok(Local { callables, environs, date: DateCache::new(), clock: Clock::default() })
     }
 }
 
@@ -131,14 +135,14 @@ impl Wsgi {
                 return Ok(Outcome::Pause(Paused { stream, result, observed, status }));
             }
             Ok(Responded { result, pumped: Pumped::End, body, sends_file: true, .. }) => {
-                self.tell(py, exchange, observed, body);
+                self.tell(py, exchange, &mut local.clock, observed, body);
                 let status = exchange.status();
                 let paused = Paused { stream: None, result, observed: None, status };
                 return Ok(Outcome::CompleteThen(paused));
             }
             Ok(Responded { result, body, .. }) => {
                 fatal = self.close(py, result);
-                self.tell(py, exchange, observed, body);
+                self.tell(py, exchange, &mut local.clock, observed, body);
                 return match fatal {
                     Some(error) => Err(Box::new(AppError(Outcome::Complete, error))),
                     None => Ok(Outcome::Complete),
@@ -149,7 +153,7 @@ impl Wsgi {
         let sent = writer.map_or(0, |writer| writer.sent);
         let mut fatal = self.close(py, result);
         let outcome = self.fail(py, exchange, local, failure, committed, &mut fatal);
-        self.tell(py, exchange, observed, sent);
+        self.tell(py, exchange, &mut local.clock, observed, sent);
         match fatal {
             Some(error) => Err(Box::new(AppError(outcome, error))),
             None => Ok(outcome),
@@ -169,13 +173,14 @@ impl Wsgi {
             let seen = Request::new(py, exchange).map_err(early)?;
             request = Some(seen.clone());
             *observed = Some(Observed {
-                request: seen.clone().unbind(),
+                request: Some(seen.clone().unbind()),
                 environ: PyDict::new(py).unbind(),
                 since: exchange.since(),
                 kept: None,
             });
             observer.bind(py).call_method1("before", (seen,)).map_err(early)?;
         }
+        let since = exchange.since();
         let environ = match local.environs.make(py, exchange).map_err(early)? {
             Ok(environ) => environ,
             Err(_) => {
@@ -187,9 +192,12 @@ impl Wsgi {
                 return Err((None, Failure::Broken(text)));
             }
         };
-        if let (Some(observed), Some(request)) = (observed, request) {
+        if let (Some(observed), Some(request)) = (&mut *observed, request) {
             Request::set_body(&request, &environ).map_err(early)?;
             observed.environ = environ.clone().unbind();
+        } else if self.access.is_some() {
+            let environ = environ.clone().unbind();
+            *observed = Some(Observed { request: None, environ, since, kept: None });
         }
         local.callables.begin(py, exchange, self.observer.is_some());
         let start_response = local.callables.start_response(py);
@@ -363,12 +371,15 @@ impl Wsgi {
         &self,
         py: Python<'_>,
         exchange: &mut Exchange<Wsgi>,
+        local: &mut Local,
         mut paused: Paused,
     ) -> Served {
         let Some(stream) = &mut paused.stream else {
-            return self.released(py, paused).map_or(Ok(Outcome::Complete), |error| {
-                Err(Box::new(AppError(Outcome::Complete, error)))
-            });
+            return self
+                .released(py, exchange, local, paused)
+                .map_or(Ok(Outcome::Complete), |error| {
+                    Err(Box::new(AppError(Outcome::Complete, error)))
+                });
         };
         let result = match &paused.result {
             Some(result) => result.bind(py).clone(),
@@ -382,7 +393,7 @@ impl Wsgi {
             Err(failure) => {
                 let mut fatal = self.close(py, paused.result.take());
                 self.explain(py, failure, "", &mut fatal);
-                self.tell(py, exchange, paused.observed.take(), body);
+                self.tell(py, exchange, &mut local.clock, paused.observed.take(), body);
                 return match fatal {
                     Some(error) => Err(Box::new(AppError(Outcome::Abort, error))),
                     None => Ok(Outcome::Abort),
@@ -390,7 +401,7 @@ impl Wsgi {
             }
         };
         let fatal = self.close(py, paused.result.take());
-        self.tell(py, exchange, paused.observed.take(), body);
+        self.tell(py, exchange, &mut local.clock, paused.observed.take(), body);
         match fatal {
             Some(error) => Err(Box::new(AppError(outcome, error))),
             None => Ok(outcome),
@@ -398,31 +409,66 @@ impl Wsgi {
     }
 
     /// Lets go of a paused response: it has been written, or its client is gone.
-    pub fn released(&self, py: Python<'_>, paused: Paused) -> Option<PyErr> {
+    pub fn released(
+        &self,
+        py: Python<'_>,
+        exchange: &mut Exchange<Wsgi>,
+        local: &mut Local,
+        paused: Paused,
+    ) -> Option<PyErr> {
         let fatal = self.close(py, paused.result);
-        if let (Some(observer), Some(observed)) = (&self.observer, paused.observed) {
-            let body =
-                paused.stream.and_then(|stream| stream.writer).map_or(0, |writer| writer.sent);
-            if let Err(error) = observed.tell(py, observer, paused.status, body, true) {
-                self.say(py, ERROR, "Exception after a request", Some(error));
-            }
+        if let Some(observed) = paused.observed {
+            let writer = paused.stream.and_then(|stream| stream.writer);
+            let body = writer.map_or(0, |writer| writer.sent);
+            let lines = exchange.lines.tail();
+            self.tell_of(py, observed, &mut local.clock, lines, paused.status, body, true);
         }
         fatal
     }
 
+    /// The request is over: for observers and the access log.
     fn tell(
         &self,
         py: Python<'_>,
-        exchange: &Exchange<Wsgi>,
+        exchange: &mut Exchange<Wsgi>,
+        clock: &mut Clock,
         observed: Option<Observed>,
         body: u64,
     ) {
-        let (Some(observer), Some(observed)) = (&self.observer, observed) else { return };
+        let Some(observed) = observed else { return };
         if exchange.is_overdue() {
             // The 504 that the client has had is told by whoever explains it.
             return;
         }
-        let told = observed.tell(py, observer, exchange.status(), body, !exchange.keep_alive());
+        let (status, keep_alive) = (exchange.status(), exchange.keep_alive());
+        let lines = exchange.lines.tail();
+        self.tell_of(py, observed, clock, lines, status, body, !keep_alive);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what became of a request")]
+    fn tell_of(
+        &self,
+        py: Python<'_>,
+        observed: Observed,
+        clock: &mut Clock,
+        lines: &mut Vec<u8>,
+        status: u16,
+        body: u64,
+        close: bool,
+    ) {
+        let told = match (&self.access, &self.observer) {
+            (Some(access), _) if observed.request.is_none() => {
+                let fate = Fate { since: observed.since, status, body };
+                let start = lines.len();
+                let written = access.write(observed.environ.bind(py), &fate, clock, lines);
+                if written.is_err() {
+                    lines.truncate(start);
+                }
+                written
+            }
+            (_, Some(observer)) => observed.tell(py, observer, status, body, close),
+            _ => Ok(()),
+        };
         if let Err(error) = told {
             self.say(py, ERROR, "Exception after a request", Some(error));
         }

@@ -1,5 +1,6 @@
 //! The WSGI gateway (PEP 3333): from the engine's exchange to the app and back.
 
+mod access;
 mod client;
 mod environ;
 mod file;
@@ -8,6 +9,7 @@ mod input;
 mod observed;
 mod responder;
 
+pub use access::{Access, writes_access_format};
 pub use environ::{Facts, Place};
 pub use file::FileWrapper;
 pub use gateway::{AppError, Local, Wsgi};

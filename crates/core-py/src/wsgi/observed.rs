@@ -123,7 +123,8 @@ impl Response {
 
 /// Everything that has to be told when a request is over.
 pub struct Observed {
-    pub request: Py<Request>,
+    /// Where hooks or a logger of Python's want to see it.
+    pub request: Option<Py<Request>>,
     pub environ: Py<PyDict>,
     pub since: Moment,
     /// Status and headers as the app gave them.
@@ -140,6 +141,7 @@ impl Observed {
         body: u64,
         close: bool,
     ) -> PyResult<()> {
+        let Some(request) = self.request else { return Ok(()) };
         let seconds = Moment::now().since(self.since).as_seconds();
         let (status_text, headers) = match self.kept {
             Some((text, headers)) => (text.into_any(), headers),
@@ -158,13 +160,13 @@ impl Observed {
             chunked: false,
             must_close: close,
             upgrade: status == 101,
-            version: self.request.borrow(py).version.clone_ref(py),
-            req: self.request.clone_ref(py).into_any(),
+            version: request.borrow(py).version.clone_ref(py),
+            req: request.clone_ref(py).into_any(),
             sock: None,
             cfg: None,
         };
         let response = Bound::new(py, response)?;
-        let arguments = (self.request, self.environ, response, seconds);
+        let arguments = (request, self.environ, response, seconds);
         observer.bind(py).call_method1("after", arguments).map(drop)
     }
 }

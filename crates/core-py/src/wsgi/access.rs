@@ -1,0 +1,228 @@
+//! Access lines without Python logging, for the formats and loggers where nobody would notice.
+//!
+//! What a line says is what Python's formatter says: the values come from the environ when the
+//! app is done with it, so that what a middleware has mended (a client's real address) shows.
+
+use std::os::fd::RawFd;
+
+use itoa::Buffer;
+use monoceros_engine::clock::{Moment, unix_seconds};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+/// A single-letter atom of the format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Atom {
+    Dash,
+    User,
+    Time,
+    RequestLine,
+    Status,
+    Bytes,
+    Seconds,
+    Millis,
+    Micros,
+    Decimal,
+    Process,
+}
+
+enum Part {
+    Text(Vec<u8>),
+    Atom(Atom),
+    Variable(Py<PyString>),
+}
+
+pub struct Access {
+    pub file: RawFd,
+    parts: Vec<Part>,
+    request_line: [Py<PyString>; 3],
+    process: String,
+    /// `now()` of the logger: the local time as the format wants it.
+    now: Py<PyAny>,
+    /// `user(environ)`: the name from Basic credentials, or None.
+    user: Py<PyAny>,
+}
+
+/// The time, formatted once per second.
+#[derive(Default)]
+pub struct Clock {
+    second: u64,
+    text: String,
+}
+
+/// What became of a request.
+pub struct Fate {
+    pub since: Moment,
+    pub status: u16,
+    pub body: u64,
+}
+
+impl Access {
+    /// None when the format needs more than single atoms: then Python writes the lines.
+    pub fn new(
+        py: Python<'_>,
+        file: RawFd,
+        format: &str,
+        now: Py<PyAny>,
+        user: Py<PyAny>,
+    ) -> Option<Access> {
+        let parts = parse(py, format)?;
+        let request_line = ["REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL"]
+            .map(|name| PyString::intern(py, name).unbind());
+        let process = format!("<{}>", std::process::id());
+        Some(Access { file, parts, request_line, process, now, user })
+    }
+
+    /// Appends the line of a request, with its end.
+    pub fn write(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        fate: &Fate,
+        clock: &mut Clock,
+        out: &mut Vec<u8>,
+    ) -> PyResult<()> {
+        let py = environ.py();
+        let took = Moment::now().since(fate.since).as_micros();
+        let mut number = Buffer::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Variable(name) => variable(environ, name, out)?,
+                Part::Atom(Atom::Dash) => out.push(b'-'),
+                Part::Atom(Atom::User) => match self.user.bind(py).call1((environ,))? {
+                    user if user.is_truthy()? => escape(user.str()?.to_str()?, out),
+                    _ => out.push(b'-'),
+                },
+                Part::Atom(Atom::Time) => {
+                    let second = unix_seconds();
+                    if clock.second != second {
+                        clock.text = self.now.bind(py).call0()?.extract()?;
+                        clock.second = second;
+                    }
+                    out.extend_from_slice(clock.text.as_bytes());
+                }
+                Part::Atom(Atom::RequestLine) => {
+                    for (index, name) in self.request_line.iter().enumerate() {
+                        if index > 0 {
+                            out.push(b' ');
+                        }
+                        variable(environ, name, out)?;
+                    }
+                }
+                Part::Atom(Atom::Status) => {
+                    out.extend_from_slice(number.format(fate.status).as_bytes());
+                }
+                Part::Atom(Atom::Bytes) => {
+                    out.extend_from_slice(number.format(fate.body).as_bytes());
+                }
+                Part::Atom(Atom::Seconds) => {
+                    out.extend_from_slice(number.format(took / 1_000_000).as_bytes());
+                }
+                Part::Atom(Atom::Millis) => {
+                    out.extend_from_slice(number.format(took / 1000).as_bytes());
+                }
+                Part::Atom(Atom::Micros) => out.extend_from_slice(number.format(took).as_bytes()),
+                Part::Atom(Atom::Decimal) => {
+                    let text = format!("{}.{:06}", took / 1_000_000, took % 1_000_000);
+                    out.extend_from_slice(text.as_bytes());
+                }
+                Part::Atom(Atom::Process) => out.extend_from_slice(self.process.as_bytes()),
+            }
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+/// An environ variable, escaped; "-" where it is missing.
+fn variable(environ: &Bound<'_, PyDict>, name: &Py<PyString>, out: &mut Vec<u8>) -> PyResult<()> {
+    match environ.get_item(name.bind(environ.py()))? {
+        None => out.push(b'-'),
+        Some(value) => match value.cast::<PyString>() {
+            Ok(text) => escape(&text.to_string_lossy(), out),
+            Err(_) => escape(&value.str()?.to_string_lossy(), out),
+        },
+    }
+    Ok(())
+}
+
+/// Quotes and control characters cannot end a field or a line.
+fn escape(text: &str, out: &mut Vec<u8>) {
+    let harmless = |byte: u8| byte >= b' ' && byte != b'"' && byte != 0x7f;
+    if text.bytes().all(harmless) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            byte if harmless(byte) => out.push(byte),
+            byte => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+}
+
+/// Whether the engine can write lines of this format (of the % operator) by itself.
+#[pyfunction]
+#[pyo3(signature = (format, /))]
+pub fn writes_access_format(py: Python<'_>, format: &str) -> bool {
+    parse(py, format).is_some()
+}
+
+/// `%(x)s` and `%%` only; everything else is for Python.
+fn parse(py: Python<'_>, format: &str) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut text = Vec::new();
+    let mut rest = format;
+    while let Some(mark) = rest.find('%') {
+        text.extend_from_slice(&rest.as_bytes()[..mark]);
+        rest = &rest[mark + 1..];
+        if let Some(behind) = rest.strip_prefix('%') {
+            text.push(b'%');
+            rest = behind;
+            continue;
+        }
+        let (name, behind) = rest.strip_prefix('(')?.split_once(")s")?;
+        let part = part(py, name)?;
+        if !text.is_empty() {
+            parts.push(Part::Text(std::mem::take(&mut text)));
+        }
+        parts.push(part);
+        rest = behind;
+    }
+    text.extend_from_slice(rest.as_bytes());
+    if !text.is_empty() {
+        parts.push(Part::Text(text));
+    }
+    Some(parts)
+}
+
+fn part(py: Python<'_>, name: &str) -> Option<Part> {
+    let variable = |name: &str| Some(Part::Variable(PyString::intern(py, name).unbind()));
+    Some(Part::Atom(match name {
+        "h" => return variable("REMOTE_ADDR"),
+        "m" => return variable("REQUEST_METHOD"),
+        "U" => return variable("PATH_INFO"),
+        "q" => return variable("QUERY_STRING"),
+        "H" => return variable("SERVER_PROTOCOL"),
+        "f" => return variable("HTTP_REFERER"),
+        "a" => return variable("HTTP_USER_AGENT"),
+        "l" => Atom::Dash,
+        "u" => Atom::User,
+        "t" => Atom::Time,
+        "r" => Atom::RequestLine,
+        "s" => Atom::Status,
+        "b" | "B" => Atom::Bytes,
+        "T" => Atom::Seconds,
+        "M" => Atom::Millis,
+        "D" => Atom::Micros,
+        "L" => Atom::Decimal,
+        "p" => Atom::Process,
+        // Any other single word is unknown and reads "-"; names in braces are headers.
+        name if name.contains(['{', '(', ')']) => return None,
+        _ => Atom::Dash,
+    }))
+}
