@@ -30,6 +30,7 @@ __all__ = [
     "become_subreaper",
     "memory_file",
     "set_parent_death_signal",
+    "writes_access_format",
 ]
 
 #: States of a slot. A worker's life is EMPTY -> BOOTING -> READY -> DRAINING -> EMPTY.
