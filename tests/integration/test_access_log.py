@@ -213,3 +213,90 @@ class OwnLogger(Logger):
     server.get("/quiet")
     server.get("/pid")
     assert wait_lines(server.directory / "access.log", 1) == ["own atom /pid"]
+
+
+def test_captured_output(serve: Serve) -> None:
+    """`capture_output` sends what the app prints to the error log's file."""
+    app = """
+import sys
+print("printed at import")
+sys.stderr.write("said on standard error\\n")
+from probes import app
+"""
+    server = serve("own:app", "--capture-output", "--log-file", "error.log", files={"own.py": app})
+    server.error_log = server.directory / "error.log"
+    server.expect_log("printed at import")
+    server.allow_log("said on standard error")
+    wait_for(lambda: "printed at import" in server.error_log.read_text(), 5.0, "what was printed")
+    assert "printed at import" not in server.stdout
+
+
+def test_log_config_by_dictionary(serve: Serve) -> None:
+    """`logconfig_dict` in the config file: handlers and formats of the operator's own."""
+    config = """
+logconfig_dict = {
+    "version": 1,
+    "formatters": {"own": {"format": "OWN %(levelname)s %(message)s"}},
+    "handlers": {
+        "file": {"class": "logging.FileHandler", "filename": "own.log", "formatter": "own"},
+    },
+    "root": {"level": "INFO", "handlers": ["file"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["file"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": ["file"], "propagate": False},
+    },
+}
+"""
+    server = serve("probes:app", config=config, probe=None)
+    assert server.get("/pid").status == 200
+    server.stop()
+    text = (server.directory / "own.log").read_text()
+    assert "OWN INFO Starting" in text
+    assert re.search(r'^OWN INFO 127\.0\.0\.1 .*"GET /pid HTTP/1\.1" 200', text, re.MULTILINE)
+    assert server.stderr == ""
+
+
+#: Makes Python write the lines: a logger with a say in them.
+OUR_OWN_LOGGER = """
+from monoceros.logging import Logger
+
+class Own(Logger):
+    def atoms(self, resp, req, environ, request_time):
+        return super().atoms(resp, req, environ, request_time)
+
+logger_class = Own
+"""
+
+FORMATS = [
+    '%(h)s %(l)s %(u)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+    "100%% %(m)s|%(U)s|%(q)s|%(H)s|%(s)s|%(B)s|%(T)s|%(unknown)s|end",
+]
+
+#: (method, target, fields, body): what could be escaped, missing, large or refused by the app.
+REQUESTS: list[tuple[str, str, list[tuple[str, str]], bytes | None]] = [
+    ("GET", "/", [], None),
+    ("GET", "/a%0ab%22c%00%7f?x=%0a", [("User-Agent", 'say "hi"'), ("Referer", "tab\there")], None),
+    ("GET", "/%c3%a9", [("User-Agent", "na\xefve")], None),
+    ("POST", "/echo", [("Authorization", "Basic am9lOng=")], b"x" * 300),
+    ("POST", "/echo", [("Authorization", "Basic ???")], b""),
+    ("HEAD", "/", [("Authorization", "Bearer token")], None),
+    ("GET", "/nowhere", [("User-Agent", "")], None),
+    ("GET", "/stream?pieces=30&size=65536", [], None),
+    ("GET", "/large?bytes=1000000", [], None),
+]
+
+
+@pytest.mark.parametrize("text", FORMATS, ids=["combined", "others"])
+def test_lines_of_the_engine_are_those_of_python(serve: Serve, tmp_path: Path, text: str) -> None:
+    """Whoever writes it, a line says the same."""
+    written = []
+    for own in (False, True):
+        options = ["--access-logformat", text, "--log-level", "warning"]
+        if own:
+            (tmp_path / "own.py").write_text(OUR_OWN_LOGGER)
+            options += ["-c", str(tmp_path / "own.py")]
+        server, path = start(serve, *options)
+        for method, target, fields, body in REQUESTS:
+            server.exchange(method, target, fields, body=body or b"")
+        written.append(wait_lines(path, len(REQUESTS)))
+    assert written[0] == written[1]
