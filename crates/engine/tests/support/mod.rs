@@ -282,7 +282,11 @@ fn pump(exchange: &mut Exchange<Toy>, mut chunks: Chunks) -> Outcome<Chunks> {
 
 /// What `/chunks/COUNT/SIZE` answers.
 pub fn chunks(count: usize, size: usize) -> Vec<u8> {
-    (0..count).flat_map(|number| std::iter::repeat_n(letter(number), size)).collect()
+    let mut all = Vec::with_capacity(count * size);
+    for number in 0..count {
+        all.resize(all.len() + size, letter(number));
+    }
+    all
 }
 
 #[derive(Debug, PartialEq, Eq)]
