@@ -19,6 +19,8 @@ pub trait Payload: AsRef<[u8]> + Send {
 
 /// Slices for one writev; more segments than this wait for the next.
 const SLICES: usize = 16;
+/// Room for bytes that is kept from one response to the next; a large one is paid for once.
+const ROOM_KEPT: usize = 64 * 1024;
 /// The kernel takes no more at once (man 2 sendfile).
 const SENDFILE_MOST: u64 = 0x7fff_f000;
 
@@ -94,31 +96,34 @@ impl Output {
         self.bytes.len() - self.sent + segments
     }
 
-    /// Forget everything, keep the room.
+    /// Forget everything, keep the room that usual responses need.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(ROOM_KEPT);
         self.sent = 0;
         self.segments.clear();
     }
 
     /// Moves what is in memory to a file: a peer that does not read shall not cost memory.
     pub fn spill(&mut self, directory: &Path) -> Result<(), Errno> {
-        let mut segments = VecDeque::new();
+        // Everything is on disk before anything is let go: a full disk must not cost bytes.
+        let mut full = Vec::new();
         let mut spool = Spool::new(directory)?;
         spool.append(&self.bytes[self.sent..])?;
-        for segment in self.segments.drain(..) {
+        for segment in &self.segments {
             match segment.memory() {
                 Some(bytes) => spool.append(bytes)?,
-                None => {
-                    let full = std::mem::replace(&mut spool, Spool::new(directory)?);
-                    segments.push_back(file_segment(full));
-                    segments.push_back(segment);
-                }
+                None => full.push(std::mem::replace(&mut spool, Spool::new(directory)?)),
             }
         }
-        if spool.size() > 0 {
-            segments.push_back(file_segment(spool));
-        }
+        let files = self.segments.drain(..).filter(|segment| segment.memory().is_none());
+        let mut segments: VecDeque<Segment> = full
+            .into_iter()
+            .zip(files)
+            .flat_map(|(spool, file)| [file_segment(spool), file])
+            .collect();
+        segments.push_back(file_segment(spool));
+        segments.retain(|segment| !matches!(segment, Segment::File { left: 0, .. }));
         self.bytes = Vec::new();
         self.sent = 0;
         self.segments = segments;
@@ -220,4 +225,68 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
 fn file_segment(spool: Spool) -> Segment {
     let (file, left) = spool.into_file();
     Segment::File { file, offset: 0, left }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use rustix::io::pwrite;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, recv, socketpair};
+
+    struct Words(&'static [u8]);
+
+    impl AsRef<[u8]> for Words {
+        fn as_ref(&self) -> &[u8] {
+            self.0
+        }
+    }
+
+    impl Payload for Words {
+        fn is_shared(&self) -> bool {
+            false
+        }
+    }
+
+    fn output() -> Output {
+        let mut output = Output::default();
+        output.tail().extend_from_slice(b"head ");
+        output.push_payload(Box::new(Words(b"payload ")));
+        let file = memfd_create("file", MemfdFlags::CLOEXEC).unwrap();
+        pwrite(&file, b"a file ", 0).unwrap();
+        output.push_file(file, 2, 5);
+        output.tail().extend_from_slice(b"tail");
+        output
+    }
+
+    fn sent(output: &mut Output) -> Vec<u8> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, peer) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let mut total = 0;
+        assert_eq!(output.write_to(ours.as_fd(), &mut total), Ok(Written::All));
+        let mut bytes = vec![0; total as usize + 1];
+        let count = recv(&peer, &mut bytes[..], rustix::net::RecvFlags::empty()).unwrap().0;
+        bytes.truncate(count);
+        assert_eq!(count as u64, total);
+        bytes
+    }
+
+    #[test]
+    fn what_is_spilled_keeps_its_order() {
+        let mut output = output();
+        output.spill(&std::env::temp_dir()).unwrap();
+        assert_eq!(output.in_memory(), 0);
+        assert_eq!(sent(&mut output), b"head payload file tail");
+    }
+
+    #[test]
+    fn the_room_of_a_large_response_is_given_back() {
+        let mut output = Output::default();
+        output.tail().resize(10 << 20, 0);
+        output.clear();
+        assert!(output.bytes.capacity() <= ROOM_KEPT);
+    }
 }

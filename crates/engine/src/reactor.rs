@@ -24,7 +24,7 @@ use crate::lead::Lead;
 use crate::listeners::{Accepted, Listeners};
 use crate::notice::{Notices, Severity, peer_name};
 use crate::options::Options;
-use crate::output::{Written, unacknowledged};
+use crate::output::{Output, Written, unacknowledged};
 use crate::poller::{Poller, Source};
 use crate::scoreboard::Scoreboard;
 use crate::work::Work;
@@ -302,6 +302,8 @@ impl<G: Gateway> Reactor<G> {
                     self.discard(connection, exchange);
                 } else if !self.write_last_words(&mut connection) {
                     self.close(connection);
+                } else if connection.output.is_empty() {
+                    self.discard(connection, exchange);
                 } else {
                     self.connections.put(connection);
                 }
@@ -323,6 +325,7 @@ impl<G: Gateway> Reactor<G> {
                 self.connections.put(connection);
             }
             Ok(Written::All) => {
+                connection.output = Output::default();
                 self.let_go_of_memory(&mut connection);
                 match std::mem::replace(&mut connection.paused, Paused::Nothing) {
                     Paused::Resume(paused) => {
@@ -539,6 +542,8 @@ impl<G: Gateway> Reactor<G> {
                     exchange.bytes = Some(request.bytes);
                     exchange.body = request.body;
                     exchange.keep_alive = connection.keep_alive && self.draining.is_none();
+                    exchange.status = 0;
+                    exchange.sent = 0;
                     exchange.connection = Some(connection);
                     return true;
                 }

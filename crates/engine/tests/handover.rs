@@ -113,3 +113,27 @@ fn notices_are_written_as_soon_as_a_thread_is_free() {
     assert!(begun.elapsed() < BOUND / 2);
     drop(held);
 }
+
+/// Whoever serves a request, and however it got there: the scoreboard counts its bytes once.
+#[test]
+fn bytes_are_counted_once() {
+    for threads in [1, 4] {
+        let server = Server::start(options(threads));
+        let mut first = server.connect();
+        assert_eq!(first.get("/finish/30000").body.len(), 30_000);
+        let mut clients: Vec<_> = (0..threads).map(|_| server.hold()).collect();
+        let mut waiting: Vec<_> = (0..10).map(|_| server.connect()).collect();
+        for client in &mut waiting {
+            client.send(b"GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        server.settle();
+        server.record.open();
+        clients.append(&mut waiting);
+        clients.iter_mut().for_each(|client| drop(client.answer()));
+        clients.push(first);
+        let taken: usize = clients.iter().map(|client| client.taken).sum();
+        let counted = || server.board.cells(0).map(|cell| cell.bytes_out()).sum::<u64>();
+        wait_until("the last count", || counted() >= taken as u64);
+        assert_eq!(counted(), taken as u64);
+    }
+}

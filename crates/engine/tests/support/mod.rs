@@ -5,6 +5,8 @@
 //! - `/chunks/N/SIZE`: N chunks of SIZE bytes, each of another letter, pausing when blocked;
 //! - `/finish/SIZE`: SIZE bytes at once, with something to be released when they are written;
 //! - `/slow/MILLISECONDS/...`: answers after that time, as an app that computes;
+//! - `/file/SIZE`: SIZE zeros from a file;
+//! - `/payloads/COUNT/SIZE`: as `/chunks`, all at once and without a copy;
 //! - `/abort`: half of a response, then a failure;
 //! - anything else: the target, and behind it the request's body.
 
@@ -21,8 +23,10 @@ use std::time::{Duration, Instant};
 use monoceros_engine::clock::Span;
 use monoceros_engine::scoreboard::Scoreboard;
 use monoceros_engine::{
-    AppThread, Body, Engine, Exchange, Gateway, Next, Options, Outcome, Severity, Written,
+    AppThread, Body, Engine, Exchange, Gateway, Next, Options, Outcome, Payload, Severity, Written,
 };
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 /// What must happen happens within this.
 pub const BOUND: Duration = Duration::from_secs(10);
@@ -132,7 +136,7 @@ impl Server {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream, read: Vec::new() }
+        Client { stream, read: Vec::new(), taken: 0 }
     }
 
     /// A request that has reached the app and stays there until `Record::open`.
@@ -206,6 +210,22 @@ fn serve(thread: &mut AppThread<Toy>, record: &Arc<Record>) -> Outcome<Chunks> {
             exchange.tail().resize_with_letter(size);
             Outcome::CompleteThen(Chunks { next: 0, count: 0, size: 0, record: Arc::clone(record) })
         }
+        ["file", size] => {
+            let size: u64 = size.parse().unwrap();
+            begin(exchange, size as usize);
+            let file = memfd_create("zeros", MemfdFlags::CLOEXEC).unwrap();
+            ftruncate(&file, size).unwrap();
+            exchange.push_file(file, 0, size);
+            Outcome::Complete
+        }
+        ["payloads", count, size] => {
+            let (count, size): (usize, usize) = (count.parse().unwrap(), size.parse().unwrap());
+            begin(exchange, count * size);
+            for number in 0..count {
+                exchange.push_payload(Box::new(Letter(vec![letter(number); size])));
+            }
+            Outcome::Complete
+        }
         ["abort"] => {
             begin(exchange, 1000);
             exchange.tail().extend_from_slice(&[b'x'; 500]);
@@ -237,6 +257,20 @@ fn serve(thread: &mut AppThread<Toy>, record: &Arc<Record>) -> Outcome<Chunks> {
             exchange.tail().extend_from_slice(&body);
             Outcome::Complete
         }
+    }
+}
+
+struct Letter(Vec<u8>);
+
+impl AsRef<[u8]> for Letter {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Payload for Letter {
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 
@@ -299,6 +333,8 @@ pub struct Answer {
 pub struct Client {
     pub stream: TcpStream,
     read: Vec<u8>,
+    /// Bytes of the answers that were read whole.
+    pub taken: usize,
 }
 
 impl Client {
@@ -340,6 +376,7 @@ impl Client {
         }
         let body = self.read[end..end + length].to_vec();
         self.read.drain(..end + length);
+        self.taken += end + length;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let close = head.to_ascii_lowercase().contains("connection: close");
         Some(Answer { status, close, body })
