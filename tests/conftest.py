@@ -41,10 +41,11 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(autouse=True)
-def _presence(request: pytest.FixtureRequest) -> Iterator[None]:
-    with presence(alone=request.node.get_closest_marker("alone") is not None):
-        yield
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    # Outside of everything else: what a test waits for its turn is not part of its time limit.
+    with presence(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ def test_term_to_a_booting_worker_does_not_end_the_server(start: Start) -> None:
     assert answer(server)[0] == "one"
 
 
+@pytest.mark.alone
 def test_a_taken_port_is_one_line_and_status_1(start: Start) -> None:
     port = free_port()
     with listen_on(("127.0.0.1", port)):
