@@ -106,5 +106,5 @@ $(VENV)/.requirements: pyproject.toml
 # build that is made anew when its sources have changed.
 $(VENV)/.built: $(VENV)/.requirements $(RUST_SOURCES)
 	@echo "Building the engine (the first time takes a minute or two)."
-	$(BIN)/maturin develop --release --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
 	@touch $@
