@@ -188,6 +188,7 @@ def test_mistake_is_named(tmp_path: Path, name: str) -> None:
     check(run(tmp_path, arguments), case)
 
 
+@pytest.mark.alone
 def test_taken_port(tmp_path: Path) -> None:
     address = ("127.0.0.1", free_port())
     with listen_on(address):
