@@ -125,9 +125,7 @@ impl Wsgi {
                 Err(error) => self.say(py, ERROR, "cannot renew start_response", Some(error)),
             }
         }
-        if exchange.peer_cache().as_ref().is_some_and(|client| client.taken.load(Relaxed)) {
-            exchange.set_keep_alive(false);
-        }
+        take_back(exchange);
         let fatal;
         let (result, failure) = match served {
             Ok(Responded { result, pumped: Pumped::Blocked, stream, .. }) => {
@@ -386,6 +384,7 @@ impl Wsgi {
             None => stream.iterator.bind(py).clone(),
         };
         let pumped = self.pump(py, exchange, None, &result, stream);
+        take_back(exchange);
         let body = stream.writer.as_ref().map_or(0, |writer| writer.sent);
         let outcome = match pumped {
             Ok(Pumped::Blocked) => return Ok(Outcome::Pause(paused)),
@@ -574,6 +573,19 @@ struct Responded {
 impl Responded {
     fn end(body: u64) -> Responded {
         Responded { pumped: Pumped::End, body, sends_file: false, result: None, stream: None }
+    }
+}
+
+/// When the app has taken the socket, its connection ends with this request. The app's socket has
+/// made it a blocking one, which the engine must never meet: it would wait with its lock held.
+fn take_back(exchange: &mut Exchange<Wsgi>) {
+    if !exchange.peer_cache().as_ref().is_some_and(|client| client.taken.load(Relaxed)) {
+        return;
+    }
+    exchange.set_keep_alive(false);
+    if let Some(socket) = exchange.socket() {
+        let changed = rustix::io::ioctl_fionbio(socket, true);
+        debug_assert!(changed.is_ok());
     }
 }
 

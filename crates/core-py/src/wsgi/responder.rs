@@ -17,6 +17,7 @@ use monoceros_http1::{
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::capi::{BytesPayload, Definition, enter, function, is_sole_reference, latin1_bytes};
@@ -164,7 +165,14 @@ impl Responder {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        match self.0.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Another thread of the app is in start_response. It may need the interpreter before
+            // it lets go, so that waiting attached could last for ever.
+            Err(TryLockError::WouldBlock) => Python::attach(|py| self.0.lock_py_attached(py))
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        }
     }
 }
 
