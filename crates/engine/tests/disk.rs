@@ -21,7 +21,7 @@ fn a_response_that_cannot_be_spilled_is_sent_from_memory() {
     // SAFETY: ignoring a signal runs no code; the write that is too large then fails.
     unsafe { signal(SIGXFSZ, SIG_IGN) };
     let before = getrlimit(Resource::Fsize);
-    setrlimit(Resource::Fsize, Rlimit { current: Some(6 << 20), ..before.clone() }).unwrap();
+    setrlimit(Resource::Fsize, Rlimit { current: Some(6 << 20), ..before }).unwrap();
     let server = Server::start(options(1));
     let mut slow = server.connect();
     slow.send(b"GET /payloads/16/4194304 HTTP/1.1\r\nHost: a\r\n\r\n");

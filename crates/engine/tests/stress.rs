@@ -147,9 +147,8 @@ fn abort(client: &Client, made: &[(Vec<u8>, Vec<u8>)], dice: &mut Dice) {
     let length = dice.roll(all.len().min(20_000) as u64 + 1) as usize;
     // The server may have refused or closed already; this client does not care.
     let sent = std::io::Write::write_all(&mut &client.stream, &all[..length]);
-    if sent.is_ok() && dice.roll(2) == 0 {
-        let mut block = [0; 100];
-        drop(std::io::Read::read(&mut &client.stream, &mut block[..(length > 0) as usize * 100]));
+    if sent.is_ok() && length > 0 && dice.roll(2) == 0 {
+        drop(std::io::Read::read(&mut &client.stream, &mut [0; 100]));
     }
 }
 
