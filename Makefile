@@ -5,6 +5,8 @@
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
+# Tests hold servers to deadlines: nothing is built or tested beside them, with -j neither.
+.NOTPARALLEL:
 
 # The first Python that is new enough, unless PYTHON names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -85,7 +87,7 @@ build: $(VENV)/.requirements # Build the wheel into dist/
 	$(BIN)/maturin build --release --strip --interpreter $(BIN)/python --out dist
 
 .PHONY: clean
-clean: # Remove everything that these verbs have made
+clean: # Remove what these verbs have built; what fuzzing has found stays
 	rm -rf $(VENV) target dist fuzz/target benchmarks/.venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f python/monoceros/_core*.so
 	find python tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
