@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use monoceros_engine::clock::unix_seconds;
 use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written};
 use monoceros_http1::{DateCache, Method, Status, error_response};
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -114,6 +114,7 @@ impl Wsgi {
         let writer = local.callables.responder().end();
         let mut state = local.callables.responder().lock();
         let committed = state.is_committed();
+        let peer_gone = state.peer_is_gone();
         let kept = state.kept.take();
         drop(state);
         if let Some(observed) = &mut observed {
@@ -145,6 +146,12 @@ impl Wsgi {
                     Some(error) => Err(Box::new(AppError(Outcome::Complete, error))),
                     None => Ok(Outcome::Complete),
                 };
+            }
+            // The app has passed on what `write` told it.
+            Err((result, Failure::Raised(error)))
+                if peer_gone && error.is_instance_of::<PyBrokenPipeError>(py) =>
+            {
+                (result, Failure::PeerGone)
             }
             Err((result, failure)) => (result, failure),
         };
@@ -328,10 +335,11 @@ impl Wsgi {
                 self.end_body(py, exchange, writer)?;
                 return Ok(Pumped::End);
             };
+            writer.push(exchange, chunk);
             if writer.is_mute() {
+                self.end_body(py, exchange, writer)?;
                 return Ok(Pumped::End);
             }
-            writer.push(exchange, chunk);
             if part_of_file && writer.owed() == Some(0) {
                 return Ok(Pumped::End);
             }
@@ -354,6 +362,11 @@ impl Wsgi {
                 "the app sent {} bytes more than its Content-Length says; they were cut",
                 writer.excess
             );
+            self.say(py, WARNING, &text, None);
+        }
+        if writer.superfluous {
+            let text =
+                format!("the app sent a body with status {}, which has none", exchange.status());
             self.say(py, WARNING, &text, None);
         }
         writer.finish(exchange).map_err(|ShortBody(missing)| {

@@ -40,7 +40,7 @@ unsafe impl Send for Current {}
 
 impl Current {
     /// The exchange, for the thread that serves it.
-    fn exchange(&self) -> PyResult<&mut Exchange<Wsgi>> {
+    fn exchange<'a>(self) -> PyResult<&'a mut Exchange<Wsgi>> {
         if thread::current().id() != self.thread {
             return Err(PyRuntimeError::new_err("called on another thread than the request's"));
         }
@@ -62,6 +62,8 @@ pub struct State {
     text: Vec<u8>,
     writer: Option<BodyWriter>,
     committed: bool,
+    /// `write` or `early_hints` has found that the client has left.
+    peer_gone: bool,
     date: DateCache,
     server: Vec<u8>,
     pub kept: Option<(Py<PyString>, Py<PyAny>)>,
@@ -97,6 +99,7 @@ impl Callables {
             text: Vec::new(),
             writer: None,
             committed: false,
+            peer_gone: false,
             date: DateCache::new(),
             server: server.to_vec(),
             kept: None,
@@ -152,6 +155,7 @@ impl Responder {
         state.text.clear();
         state.writer = None;
         state.committed = false;
+        state.peer_gone = false;
         state.kept = None;
         state.current = Some(Current { exchange, thread: thread::current().id() });
     }
@@ -181,6 +185,10 @@ impl State {
         self.committed
     }
 
+    pub fn peer_is_gone(&self) -> bool {
+        self.peer_gone
+    }
+
     pub fn content_length(&self) -> Option<u64> {
         self.head.as_ref().and_then(ResponseHead::content_length)
     }
@@ -207,7 +215,7 @@ impl State {
         exchange.set_status(status);
         exchange.set_keep_alive(framing.keep_alive);
         self.committed = true;
-        Some(BodyWriter::new(framing))
+        Some(BodyWriter::new(framing, self.head_request))
     }
 
     /// The writer that `write` has begun with.
@@ -222,18 +230,28 @@ pub struct BodyWriter {
     left: u64,
     pub sent: u64,
     pub excess: u64,
+    /// The app has returned a body where its status has none.
+    pub superfluous: bool,
+    head_request: bool,
 }
 
 /// The app has sent less than its Content-Length says.
 pub struct ShortBody(pub u64);
 
 impl BodyWriter {
-    fn new(framing: BodyFraming) -> BodyWriter {
+    fn new(framing: BodyFraming, head_request: bool) -> BodyWriter {
         let left = match framing.mode {
             BodyMode::Length(length) => length,
             _ => 0,
         };
-        BodyWriter { mode: framing.mode, left, sent: 0, excess: 0 }
+        BodyWriter {
+            mode: framing.mode,
+            left,
+            sent: 0,
+            excess: 0,
+            superfluous: false,
+            head_request,
+        }
     }
 
     /// No body goes out, whatever the app returns.
@@ -261,7 +279,11 @@ impl BodyWriter {
             return;
         }
         match self.mode {
-            BodyMode::NoBody => return,
+            BodyMode::NoBody => {
+                // Apps answer HEAD as they answer GET, and may.
+                self.superfluous = !self.head_request;
+                return;
+            }
             BodyMode::Length(_) => {
                 length = (length as u64).min(self.left) as usize;
                 self.left -= length as u64;
@@ -470,15 +492,17 @@ unsafe extern "C" fn write(
                 writer.push(exchange, data);
             }
             drop(guard);
-            flush(data.py(), exchange)?;
+            flush(data.py(), responder(state)?, exchange)?;
             Ok(data.py().None().into_bound(data.py()))
         })
     }
 }
 
-fn flush(py: Python<'_>, exchange: &mut Exchange<Wsgi>) -> PyResult<()> {
-    let flushed = py.detach(|| exchange.flush_waiting());
-    flushed.map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe).into())
+fn flush(py: Python<'_>, responder: &Responder, exchange: &mut Exchange<Wsgi>) -> PyResult<()> {
+    py.detach(|| exchange.flush_waiting()).map_err(|_| {
+        responder.lock().peer_gone = true;
+        std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
+    })
 }
 
 /// `early_hints(headers)`: 103 (RFC 8297), while the response has not begun.
@@ -511,7 +535,7 @@ unsafe extern "C" fn early_hints(
             text.extend_from_slice(b"\r\n");
             let exchange = current.exchange()?;
             exchange.tail().extend_from_slice(&text);
-            flush(py, exchange)?;
+            flush(py, responder(state)?, exchange)?;
             Ok(none)
         })
     }
