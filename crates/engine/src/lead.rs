@@ -292,7 +292,11 @@ impl<G: Gateway> Shared<G> {
             match reactor.lead {
                 lead if lead == me => {}
                 Lead::Nobody => reactor.lead = me,
-                _ => {
+                lead => {
+                    if lead == Lead::Sentinel {
+                        // There is a thread without work.
+                        reactor.arm_listeners();
+                    }
                     reactor.parked.push(thread.index);
                     let wake = &self.wakes[thread.index];
                     reactor = wake.wait(reactor).unwrap_or_else(PoisonError::into_inner);

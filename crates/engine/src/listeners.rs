@@ -111,6 +111,15 @@ impl Listeners {
         }
     }
 
+    /// True once after each pause.
+    pub fn pause_is_over(&mut self, now: Moment) -> bool {
+        let over = self.paused_until != Moment(0) && self.paused_until <= now;
+        if over {
+            self.paused_until = Moment(0);
+        }
+        over
+    }
+
     /// Until when accepting pauses; in the past when it does not.
     pub fn paused_until(&self) -> Moment {
         self.paused_until

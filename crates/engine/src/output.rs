@@ -133,7 +133,22 @@ impl Output {
     /// Sends as much as the socket takes; adds to `total`. An error means that the peer is gone,
     /// or that a file has become shorter than it was said to be.
     pub fn write_to(&mut self, socket: BorrowedFd<'_>, total: &mut u64) -> Result<Written, Errno> {
+        self.write_some(socket, total, u64::MAX)
+    }
+
+    /// The same, but no more than about `most` in one turn; then the socket may take more still,
+    /// and will not tell so again.
+    pub fn write_some(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        total: &mut u64,
+        most: u64,
+    ) -> Result<Written, Errno> {
+        let end = total.saturating_add(most);
         loop {
+            if *total >= end && !self.is_empty() {
+                return Ok(Written::Blocked);
+            }
             let head = &self.bytes[self.sent..];
             let result = match self.segments.front_mut() {
                 None if head.is_empty() => {
@@ -142,7 +157,7 @@ impl Output {
                 }
                 None => send(socket, head, SendFlags::NOSIGNAL),
                 Some(Segment::File { file, offset, left }) if head.is_empty() => {
-                    let most = (*left).min(SENDFILE_MOST) as usize;
+                    let most = (*left).min(SENDFILE_MOST).min(end - *total) as usize;
                     match sendfile(socket, &*file, Some(offset), most) {
                         Ok(0) => Err(Errno::IO),
                         Ok(sent) => {

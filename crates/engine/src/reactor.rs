@@ -35,12 +35,14 @@ const ACCEPT_BATCH: usize = 16;
 const LINGER: Span = Span::from_secs(2);
 /// And how much.
 const LINGER_BYTES: usize = 1024 * 1024;
+/// Bytes for one peer before others have their turn: it may read as fast as we write.
+const WRITE_TURN: u64 = 1024 * 1024;
 /// A peer that takes nothing is looked at so often within `write_timeout` before it is cut.
 const WRITE_LOOKS: u32 = 4;
 /// How often the scoreboard is told that the engine lives.
 pub const BEAT: Span = Span::from_secs(1);
-/// While requests have deadlines, nobody waits longer than this: threads that begin work do not
-/// wake the leader for it.
+/// While requests have deadlines and threads are out, nobody waits longer than this: they do not
+/// wake the leader when they begin more work.
 const WATCH: Span = Span::from_millis(100);
 
 pub struct Draining {
@@ -316,8 +318,12 @@ impl<G: Gateway> Reactor<G> {
     fn write(&mut self, mut connection: Box<Connection<G>>) {
         let before = connection.sent;
         let Connection { output, socket, sent, .. } = &mut *connection;
-        match output.write_to(socket.as_fd(), sent) {
+        match output.write_some(socket.as_fd(), sent, WRITE_TURN) {
             Ok(Written::Blocked) => {
+                if connection.sent - before >= WRITE_TURN {
+                    let token = connection.key.token();
+                    self.events.push_back((Source::Connection(token), EventFlags::OUT));
+                }
                 if connection.sent > before {
                     connection.stalls = 0;
                     self.connections.set_deadline(connection.key, Class::Write, self.now);
@@ -581,6 +587,9 @@ impl<G: Gateway> Reactor<G> {
             self.on_deadline(key, class);
         }
         self.check_works();
+        if self.listeners.pause_is_over(self.now) {
+            self.arm_listeners();
+        }
         if self.now >= self.next_beat {
             self.next_beat = self.now.after(BEAT);
             let idle = self.connections.here().filter(|it| it.phase == Phase::Idle).count();
@@ -658,7 +667,12 @@ impl<G: Gateway> Reactor<G> {
                 until = until.min(self.now.after(WATCH));
             }
         }
-        if self.works.len() > 1 && (deadline != Span::FOREVER || slow_after != Span::FOREVER) {
+        let leading = matches!(self.lead, Lead::Thread(_)) as usize;
+        let others_work = self.parked.len() + leading < self.works.len();
+        if self.works.len() > 1
+            && others_work
+            && (deadline != Span::FOREVER || slow_after != Span::FOREVER)
+        {
             until = until.min(self.now.after(WATCH));
         }
         if self.listeners.paused_until() > self.now {

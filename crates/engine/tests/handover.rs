@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Instant;
 
@@ -135,5 +136,38 @@ fn bytes_are_counted_once() {
         let counted = || server.board.cells(0).map(|cell| cell.bytes_out()).sum::<u64>();
         wait_until("the last count", || counted() >= taken as u64);
         assert_eq!(counted(), taken as u64);
+    }
+}
+
+/// A client that takes a large answer as fast as it comes does not keep others waiting for its end.
+#[test]
+fn a_large_answer_to_a_fast_client_holds_nobody() {
+    const SIZE: usize = 256 << 20;
+    for threads in [1, 4] {
+        let server = Server::start(options(threads));
+        let mut other = server.connect();
+        assert_eq!(other.get("/1").body, b"/1");
+        let mut fast = server.connect();
+        fast.send(format!("GET /file/{SIZE} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let mut read = fast.stream.read(&mut vec![0; 1 << 20]).unwrap();
+        let begun = AtomicBool::new(false);
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut block = vec![0; 1 << 20];
+                while read < SIZE {
+                    read += fast.stream.read(&mut block).unwrap();
+                    begun.store(true, SeqCst);
+                }
+                ended.store(true, SeqCst);
+            });
+            wait_until("the beginning", || begun.load(SeqCst));
+            let mut answers = 0;
+            while !ended.load(SeqCst) {
+                assert_eq!(other.get("/2").body, b"/2");
+                answers += 1;
+            }
+            assert!(answers > 10, "{answers} answers meanwhile");
+        });
     }
 }
