@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from support.client import Address, Closed, Connection, Malformed, Response, Truncated
+from support.waiting import wait_for
 
 
 @dataclass
@@ -26,6 +27,10 @@ class Outcome:
 
 def _is_ok(response: Response) -> bool:
     return response.status == 200
+
+
+#: Fewer requests than these say nothing about what happened meanwhile.
+MEANINGFUL = 20
 
 
 class Load:
@@ -64,7 +69,11 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, *exc: object) -> None:
+        if kind is None:
+            # On a busy machine what a test does may be over before there was any load.
+            enough = f"{MEANINGFUL} requests to be made"
+            wait_for(lambda: len(self.outcomes) >= MEANINGFUL, 20.0, enough)
         self.stop()
 
     def stop(self) -> None:
