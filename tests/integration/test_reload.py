@@ -107,7 +107,8 @@ def test_new_code(serve: Serve, preload: bool) -> None:
     for load in loads.loads:
         load.assert_no_loss(at_least=20)
     server.wait_workers(2)
-    assert len(server.molds()) == (1 if preload else 0)
+    molds = 1 if preload else 0
+    wait_for(lambda: len(server.molds()) == molds, 10.0, "the old molds to end")
     assert server.get().body == b"newer"
 
 
