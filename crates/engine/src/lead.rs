@@ -493,8 +493,9 @@ impl<G: Gateway> Shared<G> {
             }
             self.held.fetch_add(held, Relaxed);
         }
-        let overdue = exchange.is_overdue();
         let mut guard = self.lock();
+        // Asked under the lock, so that it does not become so behind our back.
+        let overdue = exchange.is_overdue();
         let reactor = &mut *guard;
         let now = Moment::now();
         reactor.now = reactor.now.max(now);

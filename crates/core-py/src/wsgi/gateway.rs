@@ -109,6 +109,19 @@ impl Wsgi {
         exchange: &mut Exchange<Wsgi>,
         local: &mut Local,
     ) -> Served {
+        let served = self.answer(py, exchange, local);
+        // What the app returned is gone now, unless it goes on: only who keeps a callable beyond
+        // its request costs new ones.
+        if local.callables.escaped(py) {
+            match Local::new(py, self) {
+                Ok(fresh) => *local = fresh,
+                Err(error) => self.say(py, ERROR, "cannot renew start_response", Some(error)),
+            }
+        }
+        served
+    }
+
+    fn answer(&self, py: Python<'_>, exchange: &mut Exchange<Wsgi>, local: &mut Local) -> Served {
         let mut observed = None;
         let served = self.call(py, exchange, local, &mut observed);
         let writer = local.callables.responder().end();
@@ -119,12 +132,6 @@ impl Wsgi {
         drop(state);
         if let Some(observed) = &mut observed {
             observed.kept = kept;
-        }
-        if local.callables.escaped(py) {
-            match Local::new(py, self) {
-                Ok(fresh) => *local = fresh,
-                Err(error) => self.say(py, ERROR, "cannot renew start_response", Some(error)),
-            }
         }
         take_back(exchange);
         let fatal;
