@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use monoceros_engine::clock::Span;
-use monoceros_engine::{Engine, Lines, Next, Options};
+use monoceros_engine::{Engine, Lines, Next, Options, locked};
 use monoceros_http1::{Limits, Policy};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -137,7 +137,7 @@ impl PyEngine {
             .ok_or_else(|| PyRuntimeError::new_err("more threads run the engine than it has"))?;
         let mut local = Local::new(py, &self.wsgi)?;
         if let Some(access) = &self.wsgi.access {
-            thread.exchange.lines = Lines::to(access.file);
+            *locked(&thread.exchange.lines) = Lines::to(access.file);
         }
         let mut next = py.detach(|| self.engine.next(&mut thread));
         loop {

@@ -7,11 +7,11 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU8,
     Ordering::{AcqRel, Acquire, Release},
 };
+use std::sync::{Arc, Mutex};
 
 use monoceros_http1::Head;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -86,8 +86,8 @@ pub struct Exchange<G: Gateway> {
     pub(crate) id: u64,
     pub(crate) desk: Arc<Desk>,
     pub(crate) write_timeout: Span,
-    /// Log lines of this thread; written before it waits.
-    pub lines: Lines,
+    /// Log lines of this thread; written before it waits, or when its app is slow.
+    pub lines: Arc<Mutex<Lines>>,
 }
 
 impl<G: Gateway> Exchange<G> {
@@ -106,7 +106,7 @@ impl<G: Gateway> Exchange<G> {
             id: 0,
             desk,
             write_timeout,
-            lines: Lines::default(),
+            lines: Arc::default(),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::clock::{Moment, Span};
 use crate::connections::Paused;
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Outcome};
+use crate::lines::locked;
 use crate::listeners::Listeners;
 use crate::notice::{Notice, Severity};
 use crate::options::Options;
@@ -170,14 +171,10 @@ impl<G: Gateway> Engine<G> {
     pub fn app_thread(&self, main: bool) -> Option<AppThread<G>> {
         let index = self.shared.threads_begun.fetch_add(1, Relaxed);
         let reactor = self.shared.lock();
-        let desk = Arc::clone(&reactor.works.get(index)?.desk);
-        Some(AppThread {
-            index,
-            main,
-            exchange: Exchange::new(desk, self.shared.options.write_timeout),
-            events: Events::new(),
-            resumed: false,
-        })
+        let work = reactor.works.get(index)?;
+        let mut exchange = Exchange::new(Arc::clone(&work.desk), self.shared.options.write_timeout);
+        exchange.lines = Arc::clone(&work.lines);
+        Some(AppThread { index, main, exchange, events: Events::new(), resumed: false })
     }
 
     /// Waits for something to do.
@@ -260,7 +257,8 @@ impl<G: Gateway> Shared<G> {
                 drop(reactor);
                 return Next::Done;
             }
-            if thread.exchange.lines.is_full() {
+            // Where apps are slow the next one may keep the lines for long.
+            if locked(&thread.exchange.lines).is_due(self.is_slow()) {
                 reactor = self.write_lines(reactor, thread);
             }
             if thread.main && std::mem::take(&mut reactor.signals) {
@@ -285,7 +283,7 @@ impl<G: Gateway> Shared<G> {
                 return Next::Serve;
             }
             let has_events = reactor.lead == me && !reactor.events.is_empty();
-            if !has_events && !thread.exchange.lines.is_empty() {
+            if !has_events && !locked(&thread.exchange.lines).is_empty() {
                 reactor = self.write_lines(reactor, thread);
                 continue;
             }
@@ -329,17 +327,30 @@ impl<G: Gateway> Shared<G> {
     ) -> MutexGuard<'a, Reactor<G>> {
         self.leave(&mut reactor, thread.index, false);
         drop(reactor);
-        let written = thread.exchange.lines.flush();
+        let written = locked(&thread.exchange.lines).flush();
         let mut reactor = self.lock();
         if reactor.lead == Lead::Thread(thread.index) {
             self.come_back();
         }
+        self.complain_of_lines(&mut reactor, written);
+        reactor
+    }
+
+    /// Writes the log lines of a thread that is stuck in an app: it may not live to do it.
+    fn write_lines_of(&self, reactor: MutexGuard<'_, Reactor<G>>, stuck: usize) {
+        let lines = Arc::clone(&reactor.works[stuck].lines);
+        drop(reactor);
+        // A line that is being made will be written by who makes it.
+        let written = lines.try_lock().map_or(Ok(()), |mut lines| lines.flush());
+        self.complain_of_lines(&mut self.lock(), written);
+    }
+
+    fn complain_of_lines(&self, reactor: &mut Reactor<G>, written: Result<(), Errno>) {
         if let Err(error) = written {
             reactor.notices.push(Severity::Error, || {
                 format!("access log lines are lost: {error}; look at where the log goes")
             });
         }
-        reactor
     }
 
     /// Waits for events, without the lock. True: a signal has interrupted the wait.
@@ -595,8 +606,11 @@ impl<G: Gateway> Shared<G> {
             if turn & 1 == 1 && !changed {
                 // The same turn for a whole tick: the leader is stuck in an app.
                 let mut reactor = self.lock();
-                if self.turns.load(SeqCst) == turn && matches!(reactor.lead, Lead::Thread(_)) {
+                if let Lead::Thread(stuck) = reactor.lead
+                    && self.turns.load(SeqCst) == turn
+                {
                     self.hand_over(&mut reactor);
+                    self.write_lines_of(reactor, stuck);
                 }
             }
             // A worker that is quick shall not find its lock taken at every tick.

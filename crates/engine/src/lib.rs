@@ -31,7 +31,7 @@ pub use body::Body;
 pub use exchange::{Exchange, PeerGone, READ_BUFFER};
 pub use gateway::{Gateway, Outcome};
 pub use lead::{AppThread, Engine, Next};
-pub use lines::Lines;
+pub use lines::{Lines, locked};
 pub use notice::{Notice, Severity};
 pub use options::Options;
 pub use output::{Payload, Written};

@@ -4,6 +4,7 @@
 //! atomic whatever its size; to a pipe only up to PIPE_BUF (man 7 pipe). Lines are never split.
 
 use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, write};
@@ -38,8 +39,9 @@ impl Lines {
         self.bytes.is_empty()
     }
 
-    pub fn is_full(&self) -> bool {
-        self.bytes.len() > FULL
+    /// Whether they have to be written before the next request; `at_once`: all there are.
+    pub fn is_due(&self, at_once: bool) -> bool {
+        self.bytes.len() > if at_once { 0 } else { FULL }
     }
 
     /// Writes everything. What the system refuses is lost, and the reason comes back.
@@ -60,6 +62,11 @@ impl Lines {
         self.bytes.clear();
         result
     }
+}
+
+/// Lines of a thread, which another one may have to write.
+pub fn locked(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How much of `bytes` is whole lines within `most`; the first line in any case.

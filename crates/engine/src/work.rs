@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use monoceros_http1::{Status, error_response};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
@@ -10,6 +10,7 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use crate::clock::{Moment, Span};
 use crate::exchange::{Desk, Exchange};
 use crate::gateway::Gateway;
+use crate::lines::Lines;
 use crate::scoreboard::{Incident, IncidentKind};
 
 /// A report shows no more of a head than this.
@@ -18,6 +19,8 @@ const HEAD_SHOWN: usize = 2048;
 /// The work of one app thread.
 pub struct Work {
     pub desk: Arc<Desk>,
+    /// The thread's log lines; the sentinel writes them when the thread is stuck.
+    pub lines: Arc<Mutex<Lines>>,
     pub active: bool,
     pub overdue: bool,
     slow: bool,
@@ -33,7 +36,8 @@ pub struct Work {
 impl Work {
     pub fn new() -> Work {
         Work {
-            desk: Arc::new(Desk::default()),
+            desk: Arc::default(),
+            lines: Arc::default(),
             active: false,
             overdue: false,
             slow: false,

@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written};
+use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written, locked};
 use monoceros_http1::{DateCache, Method, Status, error_response};
 use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError};
 use pyo3::prelude::*;
@@ -439,8 +439,9 @@ impl Wsgi {
         if let Some(observed) = paused.observed {
             let writer = paused.stream.and_then(|stream| stream.writer);
             let body = writer.map_or(0, |writer| writer.sent);
-            let lines = exchange.lines.tail();
-            self.tell_of(py, observed, &mut local.clock, lines, paused.status, body, true);
+            let mut lines = locked(&exchange.lines);
+            let clock = &mut local.clock;
+            self.tell_of(py, observed, clock, lines.tail(), paused.status, body, true);
         }
         fatal
     }
@@ -460,8 +461,8 @@ impl Wsgi {
             return;
         }
         let (status, keep_alive) = (exchange.status(), exchange.keep_alive());
-        let lines = exchange.lines.tail();
-        self.tell_of(py, observed, clock, lines, status, body, !keep_alive);
+        let mut lines = locked(&exchange.lines);
+        self.tell_of(py, observed, clock, lines.tail(), status, body, !keep_alive);
     }
 
     #[expect(clippy::too_many_arguments, reason = "what became of a request")]
