@@ -78,11 +78,12 @@ pub enum Paused<P> {
 }
 
 pub struct Connection<G: Gateway> {
+    /// Goes before the socket does: it may know its number.
+    pub peer_cache: Option<G::Peer>,
     pub socket: OwnedFd,
     pub key: Key,
     pub listener: usize,
     pub peer: Option<SocketAddr>,
-    pub peer_cache: Option<G::Peer>,
     pub phase: Phase,
     pub registered: bool,
     /// Read but not consumed: a part of a head, or what was pipelined.

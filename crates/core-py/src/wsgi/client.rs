@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use monoceros_engine::Exchange;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
@@ -20,13 +21,34 @@ pub struct Client {
     /// None for a unix socket.
     pub port: Option<Py<PyString>>,
     pub socket: Py<ClientSocket>,
+    shared: Arc<Shared>,
+}
+
+/// What a connection and the app's view of its socket share.
+struct Shared {
+    /// The connection's descriptor; GONE when it has ended, whoever still holds the view.
+    number: AtomicI32,
+    taken: AtomicBool,
+}
+
+const GONE: i32 = -1;
+
+impl Client {
     /// The app has taken the socket: the connection ends with this request.
-    pub taken: Arc<AtomicBool>,
+    pub fn is_taken(&self) -> bool {
+        self.shared.taken.load(Relaxed)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Before the descriptor is closed: its number may be another client's a moment later.
+        self.shared.number.store(GONE, Relaxed);
+    }
 }
 
 impl Client {
     pub fn new(py: Python<'_>, exchange: &Exchange<Wsgi>) -> PyResult<Client> {
-        let taken = Arc::new(AtomicBool::new(false));
         let (address, port) = match exchange.peer() {
             Some(peer) => {
                 let address = PyString::new(py, &peer.ip().to_canonical().to_string()).unbind();
@@ -36,8 +58,10 @@ impl Client {
             None => (PyString::new(py, "").unbind(), None),
         };
         let number = exchange.socket().map_or(-1, |socket| socket.as_raw_fd());
-        let socket = ClientSocket { number, taken: Arc::clone(&taken), real: PyOnceLock::new() };
-        Ok(Client { address, port, socket: Py::new(py, socket)?, taken })
+        let number = AtomicI32::new(number);
+        let shared = Arc::new(Shared { number, taken: AtomicBool::new(false) });
+        let socket = ClientSocket { shared: Arc::clone(&shared), real: PyOnceLock::new() };
+        Ok(Client { address, port, socket: Py::new(py, socket)?, shared })
     }
 }
 
@@ -45,8 +69,7 @@ impl Client {
 /// the app's as well as ours, so that it is not used for another request.
 #[pyclass(frozen, name = "ClientSocket", module = "monoceros._core")]
 pub struct ClientSocket {
-    number: i32,
-    taken: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     real: PyOnceLock<Py<PyAny>>,
 }
 
@@ -54,12 +77,16 @@ pub struct ClientSocket {
 impl ClientSocket {
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let real = self.real.get_or_try_init(py, || {
-            // SAFETY: the object is only reachable from the environ of a request whose connection
-            // is open; a number that is no longer ours fails here or names another open file,
-            // never freed memory.
-            let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(self.number) };
+            let number = self.shared.number.load(Relaxed);
+            if number == GONE {
+                return Err(PyOSError::new_err("the connection of this request has ended"));
+            }
+            // SAFETY: the connection is open: it says GONE before it closes its descriptor. An
+            // app that keeps this object and races with that end gets another open file, never
+            // freed memory.
+            let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
             let own: OwnedFd = fcntl_dupfd_cloexec(borrowed.as_fd(), 0).map_err(os_error)?;
-            self.taken.store(true, Relaxed);
+            self.shared.taken.store(true, Relaxed);
             let named = PyDict::new(py);
             named.set_item("fileno", own.into_raw_fd())?;
             let socket = py.import("socket")?.getattr("socket")?.call((), Some(&named))?;
@@ -70,6 +97,6 @@ impl ClientSocket {
     }
 
     fn __repr__(&self) -> String {
-        format!("<ClientSocket fd={}>", self.number)
+        format!("<ClientSocket fd={}>", self.shared.number.load(Relaxed))
     }
 }

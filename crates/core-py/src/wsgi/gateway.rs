@@ -4,8 +4,6 @@
 //! (the app failed after its head was sent), or a 500 of ours. `close()` of what the app returned
 //! is called once in each of them, by whoever drops it last.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use monoceros_engine::clock::unix_seconds;
 use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written, locked};
 use monoceros_http1::{DateCache, Method, Status, error_response};
@@ -600,7 +598,7 @@ impl Responded {
 /// When the app has taken the socket, its connection ends with this request. The app's socket has
 /// made it a blocking one, which the engine must never meet: it would wait with its lock held.
 fn take_back(exchange: &mut Exchange<Wsgi>) {
-    if !exchange.peer_cache().as_ref().is_some_and(|client| client.taken.load(Relaxed)) {
+    if !exchange.peer_cache().as_ref().is_some_and(|client| client.is_taken()) {
         return;
     }
     exchange.set_keep_alive(false);
