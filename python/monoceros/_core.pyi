@@ -478,7 +478,8 @@ class Engine:
         a signal arrived or `timeout` seconds have passed (False). Signal handlers run in here."""
 
     def drain(self, grace: float) -> None:
-        """Stop accepting, answer what is there, then end; cut the rest after `grace` seconds.
+        """Stop accepting, answer what is there, then end; cut the rest after `grace` seconds, at
+        once when 0.
 
         Safe to call from a signal handler, and more than once: the earliest end counts.
         """

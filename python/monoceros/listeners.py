@@ -26,8 +26,9 @@ from monoceros.errors import ConfigError
 Address = tuple[str, int] | str | int
 
 #: Attempts to bind an address that is in use, and the pause between them, seconds: what a server
-#: that is being restarted needs to let go of it, and no more (five pauses, Gunicorn's contract).
-ATTEMPTS: Final = 6
+#: that is being restarted needs to let go of it. With the start itself this stays below the six
+#: seconds within which a taken port is told.
+ATTEMPTS: Final = 5
 PAUSE: Final = 1.0
 
 #: How long a probe waits for a unix socket's owner to accept, seconds. A living owner's kernel

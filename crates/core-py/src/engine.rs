@@ -34,6 +34,11 @@ fn option<'py, T: FromPyObjectOwned<'py>>(options: &Bound<'py, PyDict>, name: &s
     value.extract().map_err(Into::into)
 }
 
+/// How long draining may take: none at zero.
+fn grace(seconds: f64) -> Span {
+    if seconds > 0.0 { Span::from_setting(seconds) } else { Span::ZERO }
+}
+
 fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
     let off_at_zero = |name: &str| Ok::<Span, PyErr>(Span::from_setting(option(given, name)?));
     let timeout = off_at_zero("timeout")?;
@@ -59,7 +64,7 @@ fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         ),
         policy: Policy::default(),
         lifeline: option(given, "lifeline")?,
-        graceful_timeout: off_at_zero("graceful_timeout")?,
+        graceful_timeout: grace(option(given, "graceful_timeout")?),
     })
 }
 
@@ -186,7 +191,7 @@ impl PyEngine {
     }
 
     fn drain(&self, grace: f64) {
-        self.engine.drain(Span::from_setting(grace));
+        self.engine.drain(self::grace(grace));
     }
 
     fn stop(&self) {
