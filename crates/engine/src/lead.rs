@@ -19,6 +19,9 @@
 //! leader is away; the sentinel reads it without the lock. While the worker is idle, or quick, the
 //! sentinel sleeps.
 
+mod finish;
+mod sentinel;
+
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
@@ -336,15 +339,6 @@ impl<G: Gateway> Shared<G> {
         reactor
     }
 
-    /// Writes the log lines of a thread that is stuck in an app: it may not live to do it.
-    fn write_lines_of(&self, reactor: MutexGuard<'_, Reactor<G>>, stuck: usize) {
-        let lines = Arc::clone(&reactor.works[stuck].lines);
-        drop(reactor);
-        // A line that is being made will be written by who makes it.
-        let written = lines.try_lock().map_or(Ok(()), |mut lines| lines.flush());
-        self.complain_of_lines(&mut self.lock(), written);
-    }
-
     fn complain_of_lines(&self, reactor: &mut Reactor<G>, written: Result<(), Errno>) {
         if let Err(error) = written {
             reactor.notices.push(Severity::Error, || {
@@ -485,196 +479,5 @@ impl<G: Gateway> Shared<G> {
         let average = self.slowness.load(Relaxed);
         let next = average - (average >> SLOWNESS_SHIFT) + (sample >> SLOWNESS_SHIFT);
         self.slowness.store(next, Relaxed);
-    }
-
-    fn finish(&self, thread: &mut AppThread<G>, outcome: Outcome<G::Paused>) {
-        let exchange = &mut thread.exchange;
-        let written = match outcome {
-            Outcome::Abort => None,
-            _ => exchange.flush().ok(),
-        };
-        let Some(mut connection) = exchange.connection.take() else { return };
-        let mut held = 0;
-        if written == Some(Written::Blocked) {
-            held = exchange.output.in_memory();
-            if self.held.load(Relaxed) + held > HELD_MOST
-                && exchange.output.spill(&self.options.spool_dir).is_ok()
-            {
-                held = 0;
-            }
-            self.held.fetch_add(held, Relaxed);
-        }
-        let mut guard = self.lock();
-        // Asked under the lock, so that it does not become so behind our back.
-        let overdue = exchange.is_overdue();
-        let reactor = &mut *guard;
-        let now = Moment::now();
-        reactor.now = reactor.now.max(now);
-        let took = now.since(exchange.since);
-        self.note_duration(took);
-        let all_were_busy = reactor.works.iter().all(|work| work.active);
-        reactor.works[thread.index].end();
-        let cell = reactor.board.cell(reactor.slot, thread.index);
-        cell.end(took);
-        connection.keep_alive = exchange.keep_alive;
-        connection.status = exchange.status;
-        connection.sent = exchange.sent;
-        connection.held = held;
-        match (written, outcome) {
-            (Some(Written::All), Outcome::Complete) => {
-                cell.count(connection.status, exchange.head.length as u64, connection.sent);
-                connection.status = 0;
-                reactor.answered(connection);
-            }
-            (Some(Written::All), Outcome::CompleteThen(paused)) => {
-                cell.count(connection.status, exchange.head.length as u64, connection.sent);
-                connection.status = 0;
-                reactor.released.push(paused);
-                reactor.answered(connection);
-            }
-            (Some(Written::All), Outcome::Pause(paused)) => {
-                connection.paused = Paused::Resume(paused);
-                connection.phase = crate::connections::Phase::Writing;
-                connection.head_bytes = reactor.works[thread.index].shown().to_vec();
-                let key = connection.key;
-                reactor.connections.put(connection);
-                reactor.resumable.push_back(key);
-            }
-            (Some(_), outcome) => {
-                connection.paused = match outcome {
-                    Outcome::Pause(paused) => {
-                        connection.head_bytes = reactor.works[thread.index].shown().to_vec();
-                        Paused::Resume(paused)
-                    }
-                    Outcome::CompleteThen(paused) => Paused::Release(paused),
-                    Outcome::Complete | Outcome::Abort => Paused::Nothing,
-                };
-                connection.output = std::mem::take(&mut exchange.output);
-                reactor.blocked(connection);
-            }
-            (None, outcome) => {
-                if let Outcome::Pause(paused) | Outcome::CompleteThen(paused) = outcome {
-                    reactor.released.push(paused);
-                }
-                exchange.output.clear();
-                if overdue {
-                    // The 504 has been sent and our side is shut.
-                    connection.output.clear();
-                    reactor.linger(connection);
-                } else {
-                    reactor.abort(connection);
-                }
-            }
-        }
-        exchange.bytes = None;
-        exchange.body = crate::body::Body::Empty;
-        exchange.desk.end();
-        if reactor.lead != Lead::Thread(thread.index) {
-            if all_were_busy && reactor.ready.is_empty() {
-                reactor.arm_listeners();
-            }
-            // The leader does not see what we have just added.
-            if reactor.waiting && !reactor.events.is_empty() {
-                self.poller.kick();
-            }
-        }
-    }
-
-    /// The sentinel's life.
-    fn watch(&self) {
-        let mut exchange = Exchange::new(Arc::default(), self.options.write_timeout);
-        let mut events = Events::new();
-        let mut seen = 0;
-        let mut quiet = 0;
-        let mut tick = TICK;
-        loop {
-            thread::park_timeout(tick);
-            if self.stop.load(SeqCst) {
-                // There may be no app thread that would see it.
-                let mut reactor = self.lock();
-                reactor.end();
-                self.spread_the_end(&mut reactor);
-                return;
-            }
-            let turn = self.turns.load(SeqCst);
-            let changed = turn != seen;
-            // Every call makes two turns: away and back.
-            let calls = turn.wrapping_sub(seen) / 2;
-            let per_tick = calls / (tick.as_millis() / TICK.as_millis()) as u64;
-            tick = if per_tick > QUICK_CALLS { LONG_TICK } else { TICK };
-            seen = turn;
-            if turn & 1 == 1 && !changed {
-                // The same turn for a whole tick: the leader is stuck in an app.
-                let mut reactor = self.lock();
-                if let Lead::Thread(stuck) = reactor.lead
-                    && self.turns.load(SeqCst) == turn
-                {
-                    self.hand_over(&mut reactor);
-                    self.write_lines_of(reactor, stuck);
-                }
-            }
-            // A worker that is quick shall not find its lock taken at every tick.
-            if self.sentinel_called.swap(false, SeqCst)
-                && !self.lead_as_sentinel(&mut exchange, &mut events)
-            {
-                return;
-            }
-            quiet = if changed || turn & 1 == 1 { 0 } else { quiet + 1 };
-            if quiet > QUIET_TICKS {
-                self.sentinel_asleep.store(true, SeqCst);
-                while self.sentinel_asleep.load(SeqCst)
-                    && self.turns.load(SeqCst) == seen
-                    && !self.stop.load(SeqCst)
-                {
-                    thread::park();
-                    let reactor = self.lock();
-                    if reactor.ended {
-                        return;
-                    }
-                    if reactor.lead == Lead::Sentinel {
-                        break;
-                    }
-                }
-                self.sentinel_asleep.store(false, SeqCst);
-                quiet = 0;
-            }
-        }
-    }
-
-    /// Leads while the lead is the sentinel's. False when the engine has ended.
-    fn lead_as_sentinel(&self, exchange: &mut Exchange<G>, events: &mut Events) -> bool {
-        let mut reactor = self.lock();
-        loop {
-            if reactor.lead != Lead::Sentinel {
-                return !reactor.ended;
-            }
-            self.take_requests_of_others(&mut reactor);
-            if reactor.ended {
-                self.spread_the_end(&mut reactor);
-                return false;
-            }
-            if (reactor.has_work() || reactor.signals)
-                && let Some(next) = reactor.parked.pop()
-            {
-                reactor.lead = Lead::Thread(next);
-                self.wakes[next].notify_one();
-                reactor.arm_listeners();
-                return true;
-            }
-            if let Some((source, flags)) = reactor.events.pop_front() {
-                if reactor.handle(source, flags, exchange) {
-                    reactor.queue(exchange);
-                }
-                continue;
-            }
-            reactor.tick();
-            if reactor.ended || !reactor.events.is_empty() {
-                continue;
-            }
-            if reactor.has_work() && !reactor.parked.is_empty() {
-                continue;
-            }
-            reactor = self.poll(reactor, events).0;
-        }
     }
 }

@@ -196,5 +196,6 @@ fn idles(server: &Server) {
     let before = cpu();
     thread::sleep(Duration::from_secs(1));
     let used = cpu() - before;
-    assert!(used <= Duration::from_millis(30), "an idle second cost {used:?}");
+    // A busy loop would use the whole second; a machine that is busy itself makes wake-ups dear.
+    assert!(used <= Duration::from_millis(150), "an idle second cost {used:?}");
 }

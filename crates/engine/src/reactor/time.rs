@@ -1,0 +1,111 @@
+//! What passes with time: deadlines, the beat, and how long the poller may wait.
+
+use super::*;
+
+impl<G: Gateway> Reactor<G> {
+    /// Deadlines, the beat and the end of draining. To be called before every wait.
+    pub fn tick(&mut self) {
+        while let Some((key, class)) = self.connections.expired(self.now) {
+            self.on_deadline(key, class);
+        }
+        self.check_works();
+        if self.listeners.pause_is_over(self.now) {
+            self.arm_listeners();
+        }
+        if self.now >= self.next_beat {
+            self.next_beat = self.now.after(BEAT);
+            let idle = self.connections.here().filter(|it| it.phase == Phase::Idle).count();
+            let slot = self.board.slot(self.slot);
+            slot.beat_engine(self.now);
+            slot.set_connections(self.connections.len() as u32, idle as u32);
+            self.arm_listeners();
+        }
+        self.tick_drain();
+    }
+
+    fn on_deadline(&mut self, key: Key, class: Class) {
+        let Found::Here(mut connection) = self.connections.take(key) else { return };
+        match (class, connection.phase) {
+            (Class::Silent | Class::Idle, Phase::Idle) => self.close(connection),
+            (Class::Head, Phase::Head) | (Class::Body, Phase::Body) => {
+                let what = if class == Class::Head { "request head" } else { "request body" };
+                let peer = peer_name(connection.peer);
+                self.notices
+                    .push(Severity::Info, || format!("{what} from {peer} took too long: 408"));
+                self.reject(connection, Status::REQUEST_TIMEOUT, &[]);
+            }
+            (Class::Write, Phase::Writing) if connection.looks_without_progress() < WRITE_LOOKS => {
+                self.connections.set_deadline(key, Class::Write, self.now);
+                self.connections.put(connection);
+            }
+            (Class::Write, Phase::Writing) => {
+                let peer = peer_name(connection.peer);
+                self.notices.push(Severity::Info, || {
+                    format!("{peer} has stopped reading its response: connection closed")
+                });
+                self.abort(connection);
+            }
+            (Class::Linger, Phase::Lingering) => self.close(connection),
+            _ => self.connections.put(connection),
+        }
+    }
+
+    fn check_works(&mut self) {
+        let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
+        let mut told = false;
+        let mut overdue = false;
+        for (thread, work) in self.works.iter_mut().enumerate() {
+            if work.next_deadline(deadline, slow_after) <= self.now {
+                let date = self.date.at(unix_seconds());
+                if work.check(thread, self.now, deadline, slow_after, date) {
+                    self.board.cell(self.slot, thread).set_overdue();
+                    overdue = true;
+                }
+            }
+            if work.has_reports() {
+                let cell = self.board.incident_cell(self.slot, thread);
+                told |= work.post(|incident| cell.report(incident));
+            }
+        }
+        if told {
+            self.board.notify();
+        }
+        if overdue && self.is_stuck() {
+            self.refuse_waiting();
+            self.arm_listeners();
+        }
+    }
+
+    /// How long the poller may wait.
+    pub fn patience(&self) -> Span {
+        if !self.events.is_empty() {
+            return Span::ZERO;
+        }
+        let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
+        let mut until = self.connections.next_deadline().min(self.next_beat);
+        for work in &self.works {
+            until = until.min(work.next_deadline(deadline, slow_after));
+            if work.has_reports() {
+                until = until.min(self.now.after(WATCH));
+            }
+        }
+        let leading = matches!(self.lead, Lead::Thread(_)) as usize;
+        let others_work = self.parked.len() + leading < self.works.len();
+        if self.works.len() > 1
+            && others_work
+            && (deadline != Span::FOREVER || slow_after != Span::FOREVER)
+        {
+            until = until.min(self.now.after(WATCH));
+        }
+        if self.listeners.paused_until() > self.now {
+            until = until.min(self.listeners.paused_until());
+        }
+        if let Some(draining) = &self.draining {
+            until = until.min(draining.until);
+            if draining.idle_until > self.now {
+                until = until.min(draining.idle_until);
+            }
+        }
+        until.since(self.now)
+    }
+}
