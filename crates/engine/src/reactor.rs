@@ -217,6 +217,11 @@ impl<G: Gateway> Reactor<G> {
                         self.events.push_back((Source::Listener(index), EventFlags::IN));
                         return true;
                     }
+                    // Its request has not come yet: then nobody else has come either, most likely,
+                    // and the poller tells if somebody has.
+                    if self.draining.is_none() {
+                        return false;
+                    }
                 }
                 Accepted::Empty => return false,
                 Accepted::Exhausted(error) => {
