@@ -92,7 +92,6 @@ pub struct AppThread<G: Gateway> {
     main: bool,
     pub exchange: Exchange<G>,
     events: Events,
-    resumed: bool,
 }
 
 struct Shared<G: Gateway> {
@@ -177,7 +176,7 @@ impl<G: Gateway> Engine<G> {
         let work = reactor.works.get(index)?;
         let mut exchange = Exchange::new(Arc::clone(&work.desk), self.shared.options.write_timeout);
         exchange.lines = Arc::clone(&work.lines);
-        Some(AppThread { index, main, exchange, events: Events::new(), resumed: false })
+        Some(AppThread { index, main, exchange, events: Events::new() })
     }
 
     /// Waits for something to do.
@@ -399,7 +398,6 @@ impl<G: Gateway> Shared<G> {
     /// The exchange holds work: note it, and leave.
     fn begin(&self, reactor: &mut Reactor<G>, thread: &mut AppThread<G>, resumed: bool) {
         let exchange = &mut thread.exchange;
-        thread.resumed = resumed;
         exchange.since = reactor.now;
         if !resumed {
             reactor.served += 1;
