@@ -159,17 +159,19 @@ class Server:
         return wait_for(enough, timeout, f"{expected} workers")
 
     def wait_ready(self, count: int | None = None, timeout: float = START_BOUND) -> list[int]:
-        """Until exactly that many workers run and each has its engine; their pids.
+        """Until exactly that many workers run and each serves; their pids.
 
         A worker counts as ready for its master just before it makes its engine, whose thread is
-        what is seen from outside.
+        what is seen from outside. One without an engine has to note that it is `serving`.
         """
         expected = self.expected_workers if count is None else count
 
         def ready() -> list[int]:
             pids = self.workers()
-            whole = len(pids) == expected
-            return pids if whole and all(map(processes.has_engine, pids)) else []
+            if len(pids) != expected:
+                return []
+            noted = {event["pid"] for event in self.events("serving")}
+            return pids if all(pid in noted or processes.has_engine(pid) for pid in pids) else []
 
         return wait_for(ready, timeout, f"{expected} workers to be ready")
 

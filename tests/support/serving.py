@@ -88,7 +88,11 @@ class Serve:
         server.start()
         if wait:
             server.wait_listening()
-            server.wait_workers()
+            if probe is None or is_substitute():
+                server.wait_workers()
+            else:
+                # A worker that still boots does not yet hear what a test tells it.
+                server.wait_ready()
             if probe is not None:
                 server.wait_answer(probe)
         return server

@@ -127,6 +127,8 @@ def describe_end(
     if ordered is not None:
         if ending.clean or ending.signal == signal.SIGTERM:
             return None
+        if ending.signal == signal.SIGQUIT and ours == signal.SIGQUIT:
+            return None  # a worker class that has no handler for it yet
         if ending.signal == signal.SIGKILL and ours == signal.SIGKILL:
             return (
                 logging.ERROR,

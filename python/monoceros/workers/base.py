@@ -156,9 +156,12 @@ class Worker:
         self.wsgi = self.app.wsgi()
 
     def init_signals(self) -> None:
-        """Install the handlers. Main thread only."""
-        for number in self.SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+        """Install the handlers. Main thread only.
+
+        Each takes the place of the handler that the boot had: an order to end that comes in
+        between must not find the default, which would look like a crash.
+        """
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, self.handle_exit)
         signal.signal(signal.SIGINT, self.handle_quit)
         signal.signal(signal.SIGQUIT, self.handle_quit)

@@ -33,6 +33,12 @@ def test_our_own_kill_is_told_as_ours() -> None:
     )
 
 
+def test_an_order_to_end_that_meets_no_handler_is_no_news() -> None:
+    assert line(Ending(None, signal.SIGQUIT), "the server's stop", signal.SIGQUIT) == ""
+    assert line(Ending(None, signal.SIGTERM), "a reload", signal.SIGTERM) == ""
+    assert "was sent SIGQUIT!" in line(Ending(None, signal.SIGQUIT), "a reload", signal.SIGTERM)
+
+
 def test_a_kill_by_the_kernel_while_it_drained_is_not_ours() -> None:
     assert "Out of memory" in line(Ending(None, 9, True), "a reload", signal.SIGTERM)
 

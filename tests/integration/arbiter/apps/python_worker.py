@@ -6,6 +6,8 @@ It keeps to Gunicorn's contract for worker classes, so these tests show that one
 import select
 from typing import Any
 
+from events import note
+
 from monoceros.workers.base import Worker
 
 
@@ -13,6 +15,8 @@ class PythonWorker(Worker):
     """One request at a time, one request per connection."""
 
     def run(self) -> None:
+        self.notify()
+        note("serving")
         while self.alive:
             self.notify()
             readable, _, _ = select.select(self.sockets, [], [], 0.1)
