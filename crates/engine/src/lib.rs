@@ -25,6 +25,7 @@ mod reactor;
 mod receive;
 pub mod scoreboard;
 mod spool;
+mod system;
 mod work;
 
 pub use body::Body;

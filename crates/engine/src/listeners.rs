@@ -11,10 +11,10 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, dup2, fcntl_dupfd_cloexec};
 use rustix::net::sockopt::set_tcp_nodelay;
-use rustix::net::{SocketFlags, acceptfrom_with};
 
 use crate::clock::{Moment, Span};
 use crate::poller::Poller;
+use crate::system;
 
 /// After the process ran out of descriptors, accepting is tried again this much later.
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
@@ -93,9 +93,8 @@ impl Listeners {
 
     pub fn accept(&mut self, index: usize, now: Moment) -> Accepted {
         let Some(listener) = self.listeners.get(index) else { return Accepted::Empty };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         loop {
-            match acceptfrom_with(&listener.socket, flags) {
+            match system::accept(&listener.socket) {
                 Ok((socket, address)) => {
                     let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
                     return Accepted::Connection(socket, peer);

@@ -5,11 +5,10 @@ use std::io::IoSlice;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::sendfile;
-use rustix::io::{Errno, writev};
-use rustix::net::{SendFlags, send};
+use rustix::io::Errno;
 
 use crate::spool::Spool;
+use crate::system;
 
 /// Bytes owned elsewhere that are sent without a copy.
 pub trait Payload: AsRef<[u8]> + Send {
@@ -155,10 +154,10 @@ impl Output {
                     self.clear();
                     return Ok(Written::All);
                 }
-                None => send(socket, head, SendFlags::NOSIGNAL),
+                None => system::send(socket, head),
                 Some(Segment::File { file, offset, left }) if head.is_empty() => {
                     let most = (*left).min(SENDFILE_MOST).min(end - *total) as usize;
-                    match sendfile(socket, &*file, Some(offset), most) {
+                    match system::send_file(socket, &*file, offset, most) {
                         Ok(0) => Err(Errno::IO),
                         Ok(sent) => {
                             *total += sent as u64;
@@ -185,7 +184,7 @@ impl Output {
                         self.segments.pop_front();
                         continue;
                     }
-                    writev(socket, &slices[..count])
+                    system::send_slices(socket, &slices[..count])
                 }
             };
             match result {

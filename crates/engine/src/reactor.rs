@@ -16,7 +16,7 @@ use monoceros_http1::{DateCache, Status, error_response};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use rustix::net::{Shutdown, shutdown};
 
 use crate::clock::{Moment, Span, unix_seconds};
 use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
@@ -29,6 +29,7 @@ use crate::options::Options;
 use crate::output::{Output, Written, unacknowledged};
 use crate::poller::{Poller, Source};
 use crate::scoreboard::Scoreboard;
+use crate::system;
 use crate::work::Work;
 
 /// Connections taken from one listener before other events have their turn.
@@ -452,9 +453,9 @@ impl<G: Gateway> Reactor<G> {
 
     fn discard(&mut self, mut connection: Box<Connection<G>>, exchange: &mut Exchange<G>) {
         loop {
-            match recv(&connection.socket, &mut *exchange.buffer, RecvFlags::empty()) {
-                Ok((0, _)) => return self.close(connection),
-                Ok((count, _)) => {
+            match system::receive(&connection.socket, &mut exchange.buffer) {
+                Ok(0) => return self.close(connection),
+                Ok(count) => {
                     connection.discarded += count;
                     if connection.discarded > LINGER_BYTES {
                         return self.close(connection);

@@ -1,11 +1,8 @@
 //! Reading: from the socket to a complete request.
 
-use std::os::fd::AsFd;
-
 use monoceros_http1::{Error, Framing, Head, Method, Progress, Status};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::body::{Body, BodyError, BodyReader, Fed};
 use crate::connections::{Class, Connection, Phase};
@@ -14,6 +11,7 @@ use crate::gateway::Gateway;
 use crate::notice::{Severity, peer_name};
 use crate::poller::Source;
 use crate::reactor::Reactor;
+use crate::system;
 
 /// Reads in one turn; then other connections have theirs, and this one goes on later.
 const READS: usize = 4;
@@ -45,12 +43,12 @@ impl<G: Gateway> Reactor<G> {
             }
         }
         for _ in 0..READS {
-            let count = match recv(&connection.socket, &mut *exchange.buffer, RecvFlags::empty()) {
-                Ok((0, _)) => {
+            let count = match system::receive(&connection.socket, &mut exchange.buffer) {
+                Ok(0) => {
                     self.hung_up(connection);
                     return false;
                 }
-                Ok((count, _)) => count,
+                Ok(count) => count,
                 Err(Errno::AGAIN) => return self.wait_for_more(connection),
                 Err(Errno::INTR) => continue,
                 Err(_) => {
@@ -218,7 +216,7 @@ impl<G: Gateway> Reactor<G> {
             Parsed::More(connection) => {
                 // The buffer wants the body now. A client that is gone shows itself at the read.
                 if expects && rest.is_empty() {
-                    let sent = send(connection.socket.as_fd(), CONTINUE, SendFlags::NOSIGNAL);
+                    let sent = system::send(&connection.socket, CONTINUE);
                     if sent.is_err() {
                         self.close(connection);
                         return Parsed::Gone;

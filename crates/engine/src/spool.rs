@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::fs::{Mode, OFlags, open, unlink};
-use rustix::io::{Errno, pwrite};
+use rustix::io::Errno;
 use rustix::process::getpid;
+
+use crate::system;
 
 #[derive(Debug)]
 pub struct Spool {
@@ -41,7 +43,7 @@ impl Spool {
 
     pub fn append(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
-            match pwrite(&self.file, bytes, self.size) {
+            match system::write_at(&self.file, bytes, self.size) {
                 Ok(0) => return Err(Errno::NOSPC),
                 Ok(written) => {
                     self.size += written as u64;

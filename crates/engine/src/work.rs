@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex};
 
 use monoceros_http1::{Status, error_response};
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{Shutdown, shutdown};
 
 use crate::clock::{Moment, Span};
 use crate::exchange::{Desk, Exchange};
 use crate::gateway::Gateway;
 use crate::lines::Lines;
 use crate::scoreboard::{Incident, IncidentKind};
+use crate::system;
 
 /// A report shows no more of a head than this.
 const HEAD_SHOWN: usize = 2048;
@@ -161,8 +162,7 @@ impl Work {
         // the socket before it has ended its work, for which it needs the lock that we hold.
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
         // A client that is gone, or whose window is full, has lost interest in this answer.
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        if send(socket.as_fd(), &answer, flags).is_ok() {
+        if system::send(socket, &answer).is_ok() {
             let shut = shutdown(socket.as_fd(), Shutdown::Write);
             debug_assert!(shut.is_ok() || shut == Err(rustix::io::Errno::NOTCONN));
         }
