@@ -205,7 +205,7 @@ impl<G: Gateway> Exchange<G> {
         self.output.clear();
     }
 
-    /// Sends what the socket takes without waiting.
+    /// Sends what the socket takes in one turn, without waiting.
     pub fn flush(&mut self) -> Result<Written, PeerGone> {
         if !self.desk.claim_for_sending() {
             return Err(PeerGone);
@@ -214,11 +214,24 @@ impl<G: Gateway> Exchange<G> {
         self.output.write_to(connection.socket.as_fd(), &mut self.sent).map_err(|_| PeerGone)
     }
 
+    /// The same, but a turn ends only when no more than `most` bytes are left in memory: what a
+    /// peer takes now need not go to disk.
+    pub(crate) fn flush_down_to(&mut self, most: usize) -> Result<Written, PeerGone> {
+        loop {
+            let written = self.flush()?;
+            if written != Written::TurnOver || self.output.in_memory() <= most {
+                return Ok(written);
+            }
+        }
+    }
+
     /// Sends everything, waiting for the socket: for apps that push instead of being asked.
     pub fn flush_waiting(&mut self) -> Result<(), PeerGone> {
         loop {
-            if self.flush()? == Written::All {
-                return Ok(());
+            match self.flush()? {
+                Written::All => return Ok(()),
+                Written::TurnOver => continue,
+                Written::Blocked => {}
             }
             let Some(connection) = &self.connection else { return Err(PeerGone) };
             if !wait_writable(connection.socket.as_fd(), self.write_timeout) {

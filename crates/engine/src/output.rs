@@ -20,6 +20,8 @@ pub trait Payload: AsRef<[u8]> + Send {
 const SLICES: usize = 16;
 /// Room for bytes that is kept from one response to the next; a large one is paid for once.
 const ROOM_KEPT: usize = 64 * 1024;
+/// Bytes for one peer before others have their turn: it may read as fast as we write.
+const TURN: u64 = 1024 * 1024;
 /// The kernel takes no more at once (man 2 sendfile).
 const SENDFILE_MOST: u64 = 0x7fff_f000;
 
@@ -57,6 +59,8 @@ pub enum Written {
     All,
     /// The socket takes no more now.
     Blocked,
+    /// It may take more, and will not tell so again: others have their turn first.
+    TurnOver,
 }
 
 impl Output {
@@ -129,24 +133,13 @@ impl Output {
         Ok(())
     }
 
-    /// Sends as much as the socket takes; adds to `total`. An error means that the peer is gone,
-    /// or that a file has become shorter than it was said to be.
+    /// Sends as much as the socket takes in one turn; adds to `total`. An error means that the
+    /// peer is gone, or that a file has become shorter than it was said to be.
     pub fn write_to(&mut self, socket: BorrowedFd<'_>, total: &mut u64) -> Result<Written, Errno> {
-        self.write_some(socket, total, u64::MAX)
-    }
-
-    /// The same, but no more than about `most` in one turn; then the socket may take more still,
-    /// and will not tell so again.
-    pub fn write_some(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        total: &mut u64,
-        most: u64,
-    ) -> Result<Written, Errno> {
-        let end = total.saturating_add(most);
+        let end = total.saturating_add(TURN);
         loop {
             if *total >= end && !self.is_empty() {
-                return Ok(Written::Blocked);
+                return Ok(Written::TurnOver);
             }
             let head = &self.bytes[self.sent..];
             let result = match self.segments.front_mut() {

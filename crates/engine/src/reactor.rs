@@ -38,8 +38,6 @@ const ACCEPT_BATCH: usize = 16;
 const LINGER: Span = Span::from_secs(2);
 /// And how much.
 const LINGER_BYTES: usize = 1024 * 1024;
-/// Bytes for one peer before others have their turn: it may read as fast as we write.
-const WRITE_TURN: u64 = 1024 * 1024;
 /// A peer that takes nothing is looked at so often within `write_timeout` before it is cut.
 const WRITE_LOOKS: u32 = 4;
 /// How often the scoreboard is told that the engine lives.
@@ -326,11 +324,10 @@ impl<G: Gateway> Reactor<G> {
     fn write(&mut self, mut connection: Box<Connection<G>>) {
         let before = connection.sent;
         let Connection { output, socket, sent, .. } = &mut *connection;
-        match output.write_some(socket.as_fd(), sent, WRITE_TURN) {
-            Ok(Written::Blocked) => {
-                if connection.sent - before >= WRITE_TURN {
-                    let token = connection.key.token();
-                    self.events.push_back((Source::Connection(token), EventFlags::OUT));
+        match output.write_to(socket.as_fd(), sent) {
+            Ok(written @ (Written::Blocked | Written::TurnOver)) => {
+                if written == Written::TurnOver {
+                    self.write_later(connection.key);
                 }
                 if connection.sent > before {
                     connection.stalls = 0;
@@ -357,6 +354,11 @@ impl<G: Gateway> Reactor<G> {
             }
             Err(_) => self.close(connection),
         }
+    }
+
+    /// More of the response goes out when others have had their turn.
+    pub fn write_later(&mut self, key: Key) {
+        self.events.push_back((Source::Connection(key.token()), EventFlags::OUT));
     }
 
     fn let_go_of_memory(&mut self, connection: &mut Connection<G>) {
@@ -447,6 +449,10 @@ impl<G: Gateway> Reactor<G> {
         match output.write_to(socket.as_fd(), sent) {
             Ok(Written::All) => shutdown(socket.as_fd(), Shutdown::Write).is_ok(),
             Ok(Written::Blocked) => true,
+            Ok(Written::TurnOver) => {
+                self.write_later(connection.key);
+                true
+            }
             Err(_) => false,
         }
     }

@@ -350,7 +350,7 @@ impl Wsgi {
             }
             match py.detach(|| exchange.flush()) {
                 Ok(Written::All) => {}
-                Ok(Written::Blocked) => return Ok(Pumped::Blocked),
+                Ok(Written::Blocked | Written::TurnOver) => return Ok(Pumped::Blocked),
                 Err(_) => return Err(Failure::PeerGone),
             }
         }

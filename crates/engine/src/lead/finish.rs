@@ -7,11 +7,11 @@ impl<G: Gateway> Shared<G> {
         let exchange = &mut thread.exchange;
         let written = match outcome {
             Outcome::Abort => None,
-            _ => exchange.flush().ok(),
+            _ => exchange.flush_down_to(HELD_MOST.saturating_sub(self.held.load(Relaxed))).ok(),
         };
         let Some(mut connection) = exchange.connection.take() else { return };
         let mut held = 0;
-        if written == Some(Written::Blocked) {
+        if matches!(written, Some(Written::Blocked | Written::TurnOver)) {
             held = exchange.output.in_memory();
             if self.held.load(Relaxed) + held > HELD_MOST
                 && exchange.output.spill(&self.options.spool_dir).is_ok()
@@ -56,7 +56,10 @@ impl<G: Gateway> Shared<G> {
                 reactor.connections.put(connection);
                 reactor.resumable.push_back(key);
             }
-            (Some(_), outcome) => {
+            (Some(written), outcome) => {
+                if written == Written::TurnOver {
+                    reactor.write_later(connection.key);
+                }
                 connection.paused = match outcome {
                     Outcome::Pause(paused) => {
                         connection.head_bytes = reactor.works[thread.index].shown().to_vec();

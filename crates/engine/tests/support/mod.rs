@@ -304,7 +304,7 @@ fn pump(exchange: &mut Exchange<Toy>, mut chunks: Chunks) -> Outcome<Chunks> {
         chunks.next += 1;
         match exchange.flush() {
             Ok(Written::All) => {}
-            Ok(Written::Blocked) => {
+            Ok(Written::Blocked | Written::TurnOver) => {
                 chunks.record.paused.fetch_add(1, SeqCst);
                 return Outcome::Pause(chunks);
             }
