@@ -290,6 +290,38 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_reads_fast_has_turns() {
+        const SIZE: u64 = 256 << 20;
+        let (ours, peer) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut block = vec![0; 1 << 20];
+            while recv(&peer, &mut block[..], rustix::net::RecvFlags::empty()).unwrap().0 > 0 {}
+        });
+        let file = memfd_create("zeros", MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, SIZE).unwrap();
+        let mut output = Output::default();
+        output.push_file(file, 0, SIZE);
+        let mut total = 0;
+        let mut longest = 0;
+        loop {
+            let before = total;
+            let written = output.write_to(ours.as_fd(), &mut total).unwrap();
+            longest = longest.max(total - before);
+            if written == Written::All {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        drop(ours);
+        reader.join().unwrap();
+        assert_eq!(total, SIZE);
+        assert!(longest <= TURN, "{longest} bytes in one turn");
+    }
+
+    #[test]
     fn the_room_of_a_large_response_is_given_back() {
         let mut output = Output::default();
         output.tail().resize(10 << 20, 0);
