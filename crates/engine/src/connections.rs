@@ -16,6 +16,7 @@ use crate::body::{Body, BodyReader};
 use crate::clock::{Moment, Span};
 use crate::gateway::Gateway;
 use crate::output::{Output, unacknowledged};
+use crate::poller::Watch;
 
 /// Generation in the upper half, index in the lower one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +86,7 @@ pub struct Connection<G: Gateway> {
     pub listener: usize,
     pub peer: Option<SocketAddr>,
     pub phase: Phase,
-    pub registered: bool,
+    pub watch: Watch,
     /// Read but not consumed: a part of a head, or what was pipelined.
     pub input: Vec<u8>,
     pub parser: HeadParser,
@@ -121,7 +122,7 @@ impl<G: Gateway> Connection<G> {
             peer,
             peer_cache: None,
             phase: Phase::Idle,
-            registered: false,
+            watch: Watch::Nothing,
             input: Vec::new(),
             parser: HeadParser::new(),
             head: None,

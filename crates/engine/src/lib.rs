@@ -21,6 +21,7 @@ mod notice;
 mod options;
 mod output;
 mod poller;
+mod promptness;
 mod reactor;
 mod receive;
 pub mod scoreboard;

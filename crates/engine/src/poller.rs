@@ -1,7 +1,8 @@
 //! epoll, and what wakes it.
 //!
-//! Connections are registered once, edge-triggered, for everything: no system call when interest
-//! changes. Listeners are level-triggered and exclusive: one worker wakes per connection.
+//! Connections are registered edge-triggered, for input: no system call between requests. Only one
+//! whose socket has once refused output is told of room for more; others would be told that they
+//! have room as soon as they are registered, which nobody asked. Listeners are level-triggered and exclusive: one worker wakes per connection.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -43,6 +44,16 @@ impl Source {
             token => Source::Listener((token - LISTENER) as usize),
         }
     }
+}
+
+/// What the poller tells of a connection; it only ever becomes more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Watch {
+    Nothing,
+    /// Input, and the peer's end.
+    Input,
+    /// Room for output as well.
+    Both,
 }
 
 /// Room for what one wait brings.
@@ -89,9 +100,25 @@ impl Poller {
         epoll::add(&self.epoll, listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)
     }
 
-    pub fn add_connection(&self, socket: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, socket, EventData::new_u64(token), flags)
+    /// Tells of what happens to the connection's socket from now on, and of what is so already.
+    pub fn watch_connection(
+        &self,
+        socket: BorrowedFd<'_>,
+        token: u64,
+        before: Watch,
+        now: Watch,
+    ) -> Result<(), Errno> {
+        let input = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        let flags = match now {
+            Watch::Nothing => return Ok(()),
+            Watch::Input => input,
+            Watch::Both => input | EventFlags::OUT,
+        };
+        let data = EventData::new_u64(token);
+        match before {
+            Watch::Nothing => epoll::add(&self.epoll, socket, data, flags),
+            Watch::Input | Watch::Both => epoll::modify(&self.epoll, socket, data, flags),
+        }
     }
 
     pub fn remove(&self, descriptor: BorrowedFd<'_>) -> Result<(), Errno> {

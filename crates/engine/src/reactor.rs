@@ -27,7 +27,8 @@ use crate::listeners::{Accepted, Listeners};
 use crate::notice::{Notices, Severity, peer_name};
 use crate::options::Options;
 use crate::output::{Output, Written, unacknowledged};
-use crate::poller::{Poller, Source};
+use crate::poller::{Poller, Source, Watch};
+use crate::promptness::Promptness;
 use crate::scoreboard::Scoreboard;
 use crate::system;
 use crate::work::Work;
@@ -83,6 +84,7 @@ pub struct Reactor<G: Gateway> {
     pub held: Arc<AtomicUsize>,
     pub(crate) date: DateCache,
     pub(crate) next_beat: Moment,
+    promptness: Promptness,
 }
 
 impl<G: Gateway> Reactor<G> {
@@ -128,6 +130,7 @@ impl<G: Gateway> Reactor<G> {
             held,
             date: DateCache::new(),
             next_beat: Moment(0),
+            promptness: Promptness::default(),
         }
     }
 
@@ -205,7 +208,7 @@ impl<G: Gateway> Reactor<G> {
                 Accepted::Connection(socket, peer) => {
                     let mut connection = Box::new(Connection::new(socket, index, peer));
                     self.connections.admit(&mut connection);
-                    let ready = self.on_event(connection, EventFlags::IN, exchange);
+                    let ready = self.greet(connection, exchange);
                     self.arm_listeners();
                     if !alone {
                         let requeued = self.listeners.requeue(index, &self.poller);
@@ -237,6 +240,16 @@ impl<G: Gateway> Reactor<G> {
         }
         self.events.push_back((Source::Listener(index), EventFlags::IN));
         false
+    }
+
+    /// A connection is new: its request may be there. True: it is, and in the exchange.
+    fn greet(&mut self, connection: Box<Connection<G>>, exchange: &mut Exchange<G>) -> bool {
+        if !self.promptness.expects_a_request() {
+            return self.wait_for_more(connection);
+        }
+        let ready = self.on_event(connection, EventFlags::IN, exchange);
+        self.promptness.learn(ready);
+        ready
     }
 
     fn has_room(&self) -> bool {
@@ -385,7 +398,7 @@ impl<G: Gateway> Reactor<G> {
             return;
         }
         connection.phase = Phase::Idle;
-        if !self.register(&mut connection) {
+        if !self.watch(&mut connection, Watch::Input) {
             return self.close(connection);
         }
         let key = connection.key;
@@ -404,20 +417,23 @@ impl<G: Gateway> Reactor<G> {
     }
 
     /// The socket's events reach us from now on. Late, because most short connections end without.
-    pub fn register(&mut self, connection: &mut Connection<G>) -> bool {
-        if !connection.registered {
-            let token = connection.key.token();
-            let added = self.poller.add_connection(connection.socket.as_fd(), token);
-            connection.registered = added.is_ok();
-            self.complain("cannot watch a connection", added);
+    pub fn watch(&mut self, connection: &mut Connection<G>, wanted: Watch) -> bool {
+        if connection.watch >= wanted {
+            return true;
         }
-        connection.registered
+        let (socket, token) = (connection.socket.as_fd(), connection.key.token());
+        let result = self.poller.watch_connection(socket, token, connection.watch, wanted);
+        if result.is_ok() {
+            connection.watch = wanted;
+        }
+        self.complain("cannot watch a connection", result);
+        connection.watch >= wanted
     }
 
     /// A connection comes back with output that the socket did not take yet.
     pub fn blocked(&mut self, mut connection: Box<Connection<G>>) {
         connection.phase = Phase::Writing;
-        if !self.register(&mut connection) {
+        if !self.watch(&mut connection, Watch::Both) {
             return self.close(connection);
         }
         let key = connection.key;
@@ -434,7 +450,7 @@ impl<G: Gateway> Reactor<G> {
     /// Ours is said; the peer may still send, and has to be able to read.
     pub fn linger(&mut self, mut connection: Box<Connection<G>>) {
         connection.phase = Phase::Lingering;
-        if !self.register(&mut connection) || !self.write_last_words(&mut connection) {
+        if !self.watch(&mut connection, Watch::Input) || !self.write_last_words(&mut connection) {
             return self.close(connection);
         }
         let key = connection.key;
@@ -448,7 +464,7 @@ impl<G: Gateway> Reactor<G> {
         let Connection { output, socket, sent, .. } = connection;
         match output.write_to(socket.as_fd(), sent) {
             Ok(Written::All) => shutdown(socket.as_fd(), Shutdown::Write).is_ok(),
-            Ok(Written::Blocked) => true,
+            Ok(Written::Blocked) => self.watch(connection, Watch::Both),
             Ok(Written::TurnOver) => {
                 self.write_later(connection.key);
                 true
@@ -539,7 +555,7 @@ impl<G: Gateway> Reactor<G> {
         connection.keep_alive = exchange.keep_alive;
         connection.request = Some(Request { head, bytes, body, since: self.now });
         let key = connection.key;
-        if !self.register(&mut connection) {
+        if !self.watch(&mut connection, Watch::Input) {
             return self.close(connection);
         }
         if self.is_stuck() {

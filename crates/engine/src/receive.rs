@@ -9,7 +9,7 @@ use crate::connections::{Class, Connection, Phase};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::notice::{Severity, peer_name};
-use crate::poller::Source;
+use crate::poller::{Source, Watch};
 use crate::reactor::Reactor;
 use crate::system;
 
@@ -82,9 +82,9 @@ impl<G: Gateway> Reactor<G> {
         self.wait_for_more(connection)
     }
 
-    fn wait_for_more(&mut self, mut connection: Box<Connection<G>>) -> bool {
-        let unregistered = !connection.registered;
-        if !self.register(&mut connection) {
+    pub fn wait_for_more(&mut self, mut connection: Box<Connection<G>>) -> bool {
+        let unregistered = connection.watch == Watch::Nothing;
+        if !self.watch(&mut connection, Watch::Input) {
             self.close(connection);
             return false;
         }
