@@ -24,7 +24,7 @@ ALL = "from events import note\n" + "".join(
 
 
 def names(server: Server) -> list[str]:
-    ignored = ("imported", "sleeping")
+    ignored = ("imported", "sleeping", "serving")
     return [event["event"] for event in server.events() if event["event"] not in ignored]
 
 
