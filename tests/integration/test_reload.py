@@ -3,6 +3,7 @@
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,9 +65,9 @@ class Loads:
             load.__enter__()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *exc: Any) -> None:
         for load in self.loads:
-            load.stop()
+            load.__exit__(*exc)
 
     def answered_since(self, at: float, body: bytes) -> bool:
         """Whether every load has lately had enough answers, and only this one."""

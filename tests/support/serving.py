@@ -88,7 +88,7 @@ class Serve:
         server.start()
         if wait:
             server.wait_listening()
-            if probe is None or is_substitute():
+            if probe is None or program is not None or is_substitute():
                 server.wait_workers()
             else:
                 # A worker that still boots does not yet hear what a test tells it.
