@@ -1,5 +1,6 @@
 """close() of an app's iterable is called exactly once, whatever happens."""
 
+import contextlib
 import signal
 
 import pytest
@@ -123,3 +124,20 @@ def test_at_stop(serve: Serve) -> None:
     assert server.wait_exit() == 0
     assert closed(server, "stop") == 1
     assert [event["name"] for event in server.events("exhausted")] == ["stop"]
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids=["sync", "threads"])
+def test_a_waiting_answer_that_the_end_cuts(serve: Serve, threads: int) -> None:
+    """Answers that nobody reads are still parked when the grace is over."""
+    server = serve("probes:app", "--threads", str(threads), "--graceful-timeout", "1")
+    server.expect_log("could be finished: 3 connections in the middle")
+    with contextlib.ExitStack() as open_connections:
+        for name in "abc":
+            connection = open_connections.enter_context(server.connect(receive_buffer=4096))
+            target = f"/tracked?name={name}&size=1000000&count=50"
+            connection.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.read_until(b"xxxx")
+        assert server.get().status == 200, "all three have been parked"
+        assert server.stop() == 0
+    assert sorted(event["name"] for event in server.events("closed")) == ["a", "b", "c"]
+    assert not server.events("exhausted")

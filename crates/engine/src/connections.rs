@@ -143,6 +143,17 @@ impl<G: Gateway> Connection<G> {
         }
     }
 
+    pub fn is_paused(&self) -> bool {
+        !matches!(self.paused, Paused::Nothing)
+    }
+
+    pub fn take_paused(&mut self) -> Option<G::Paused> {
+        match std::mem::replace(&mut self.paused, Paused::Nothing) {
+            Paused::Resume(paused) | Paused::Release(paused) => Some(paused),
+            Paused::Nothing => None,
+        }
+    }
+
     /// How many times in a row, this one included, the peer was found to have taken nothing. A
     /// socket with a large buffer becomes writable again only when much of it is free: a slow
     /// reader makes progress long before.
@@ -353,6 +364,14 @@ impl<G: Gateway> Connections<G> {
     /// Keys of the connections that are here and in `phase`.
     pub fn keys_in(&self, phase: Phase) -> Vec<Key> {
         self.here().filter(|connection| connection.phase == phase).map(|it| it.key).collect()
+    }
+
+    /// What a connection that is here holds for the app, where one holds something.
+    pub fn take_paused(&mut self) -> Option<G::Paused> {
+        self.entries.iter_mut().find_map(|entry| match &mut entry.place {
+            Place::Here(connection) => connection.take_paused(),
+            Place::Vacant | Place::Out => None,
+        })
     }
 
     pub fn here(&self) -> impl Iterator<Item = &Connection<G>> {

@@ -92,6 +92,8 @@ pub struct AppThread<G: Gateway> {
     main: bool,
     pub exchange: Exchange<G>,
     events: Events,
+    /// It closes what the end has left over; the process waits for that.
+    closing: bool,
 }
 
 struct Shared<G: Gateway> {
@@ -176,7 +178,7 @@ impl<G: Gateway> Engine<G> {
         let work = reactor.works.get(index)?;
         let mut exchange = Exchange::new(Arc::clone(&work.desk), self.shared.options.write_timeout);
         exchange.lines = Arc::clone(&work.lines);
-        Some(AppThread { index, main, exchange, events: Events::new() })
+        Some(AppThread { index, main, exchange, events: Events::new(), closing: false })
     }
 
     /// Waits for something to do.
@@ -193,11 +195,11 @@ impl<G: Gateway> Engine<G> {
     pub fn wait(&self, timeout: Span) -> bool {
         let reactor = self.shared.lock();
         let pause = Duration::from_nanos(timeout.0);
-        let idle = |reactor: &mut Reactor<G>| !reactor.ended && !reactor.signals;
+        let idle = |reactor: &mut Reactor<G>| !reactor.is_over() && !reactor.signals;
         let waited = self.shared.main_wake.wait_timeout_while(reactor, pause, idle);
         let mut reactor = waited.unwrap_or_else(PoisonError::into_inner).0;
         reactor.signals = false;
-        reactor.ended
+        reactor.is_over()
     }
 
     /// Begins to drain; callable from a signal handler's thread at any time.
@@ -251,10 +253,19 @@ impl<G: Gateway> Shared<G> {
         if reactor.lead == me {
             self.come_back();
         }
+        if std::mem::take(&mut thread.closing) {
+            reactor.closing -= 1;
+        }
         loop {
             self.take_requests_of_others(&mut reactor);
             if reactor.ended {
                 self.spread_the_end(&mut reactor);
+                // What an app has returned is closed, however the end came (PEP 3333).
+                if let Some(paused) = reactor.abandoned() {
+                    thread.closing = true;
+                    reactor.closing += 1;
+                    return Next::Release(paused);
+                }
                 reactor = self.write_lines(reactor, thread);
                 drop(reactor);
                 return Next::Done;

@@ -78,6 +78,8 @@ pub struct Reactor<G: Gateway> {
     pub waiting: bool,
     pub draining: Option<Draining>,
     pub ended: bool,
+    /// App threads that close what the end has left over.
+    pub closing: usize,
     pub cut: Vec<String>,
     pub served: u64,
     /// Bytes of blocked responses that all connections of this worker hold in memory.
@@ -125,6 +127,7 @@ impl<G: Gateway> Reactor<G> {
             waiting: false,
             draining: None,
             ended: false,
+            closing: 0,
             cut: Vec::new(),
             served: 0,
             held,
@@ -140,6 +143,19 @@ impl<G: Gateway> Reactor<G> {
             && self.resumable.is_empty()
             && self.released.is_empty()
             && self.notices.is_empty())
+    }
+
+    /// After the end: a response that was waiting, and that nobody will go on with.
+    pub fn abandoned(&mut self) -> Option<G::Paused> {
+        self.released.pop().or_else(|| self.connections.take_paused())
+    }
+
+    /// It has ended, and nothing is left that app threads would have to close.
+    pub fn is_over(&self) -> bool {
+        self.ended
+            && self.closing == 0
+            && self.released.is_empty()
+            && !self.connections.here().any(Connection::is_paused)
     }
 
     /// Every app thread runs a request that is past its deadline.
@@ -523,10 +539,7 @@ impl<G: Gateway> Reactor<G> {
 
     pub fn close(&mut self, mut connection: Box<Connection<G>>) {
         self.let_go_of_memory(&mut connection);
-        match std::mem::replace(&mut connection.paused, Paused::Nothing) {
-            Paused::Resume(paused) | Paused::Release(paused) => self.released.push(paused),
-            Paused::Nothing => {}
-        }
+        self.released.extend(connection.take_paused());
         let was_full = self.connections.len() >= self.options.worker_connections;
         self.connections.retire(connection.key);
         drop(connection);

@@ -64,7 +64,6 @@ class EngineWorker(Worker):
             "sendfile": cfg.sendfile,
             "server_software": SERVER_SOFTWARE,
             "lifeline": self.seat.lifeline,
-            "binds": [str(sock) for sock in self.sockets],
         }
 
     def make_engine(self) -> _core.Engine:
@@ -122,10 +121,9 @@ class EngineWorker(Worker):
         if cut:
             self.log.log(
                 logging.WARNING,
-                "Worker (pid:%s) ended before %d request%s could be finished: %s",
+                "Worker (pid:%s) ended before these could be finished: %s. A longer "
+                "graceful_timeout would let them.",
                 self.pid,
-                len(cut),
-                "" if len(cut) == 1 else "s",
                 ", ".join(cut),
             )
 

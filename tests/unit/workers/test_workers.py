@@ -102,7 +102,7 @@ def test_draining_before_ready_says_nothing() -> None:
             {"threads": 4, "multithread": True, "timeout": 0, "slow_after": 7},
         ),
         (SyncWorker, {"max_requests": 5}, {"max_requests": 5}),
-        (SyncWorker, {}, {"max_requests": 0, "workers": 3, "lifeline": -1, "binds": []}),
+        (SyncWorker, {}, {"max_requests": 0, "workers": 3, "lifeline": -1}),
         (ThreadWorker, {"request_timeout": 9}, {"request_timeout": 9}),
     ],
 )
