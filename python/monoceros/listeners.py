@@ -238,6 +238,9 @@ def _open_unix(path: str, conf: Any) -> Listener:
             sock.bind(path)
         finally:
             os.umask(before)
+        if not path.startswith("\0") and os.geteuid() == 0:
+            # Workers and the proxy are to find it under the same owner.
+            os.chown(path, conf.uid, conf.gid)
         _listen(sock, conf)
         return UnixListener(path, sock, conf)
     except BaseException:

@@ -34,6 +34,7 @@ from monoceros.arbiter import spawn
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.signals import SIGNALS, blocked, ignore
 from monoceros.arbiter.stacks import StackFile
+from monoceros.parentage import die_with
 from monoceros.workers.seat import Seat
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def live_as_mold(
         for number in (signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, ignore)
         stacks.register()
-        spawn.die_with(server.pid)
+        die_with(server.pid)
         server.release_in_child(generation, stacks)
         code = _serve(server, generation, channel, stacks)
     except SystemExit as end:
@@ -81,6 +82,8 @@ def _serve(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         spawn.title("mold", generation.cfg.proc_name)
         log.info("Booting mold with pid: %s", os.getpid())
+        if generation.cfg.identity.assume():
+            die_with(server.pid)
         server.app.wsgi()
         imported = True
         _tell_threads(server)

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import setproctitle
 
 import monoceros
-from monoceros import _core
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.signals import SIGNALS, ignore
 from monoceros.arbiter.stacks import StackFile
 from monoceros.errors import AppImportError, format_foreign_exception
+from monoceros.parentage import die_with
 from monoceros.workers.seat import Seat
 
 if TYPE_CHECKING:
@@ -84,13 +84,6 @@ def take_own_signals(server: "Arbiter", on_end: Callable[[], None]) -> None:
     signal.signal(signal.SIGUSR1, reopen)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, end)
-
-
-def die_with(master: int) -> None:
-    """Be killed when the process `master`, our parent, ends; leave at once if it has ended."""
-    _core.set_parent_death_signal(signal.SIGKILL)
-    if os.getppid() != master:
-        os._exit(0)
 
 
 def deafen() -> None:

@@ -7,7 +7,6 @@ change one. Sources are read by the application (`monoceros.app`); this class kn
 import argparse
 import inspect
 import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from monoceros.config.not_yet import NOT_YET, Fate
 from monoceros.config.parser import build_parser
 from monoceros.config.setting import KNOWN_SETTINGS, Setting, Surroundings
 from monoceros.errors import ConfigError
+from monoceros.privileges import Identity
 
 __all__ = ["Config", "make_settings", "table"]
 
@@ -114,7 +114,8 @@ class Config:
         return build_parser(self.settings.values(), self.usage, self.prog, self.warn)
 
     def validate(self) -> None:
-        """Check what no single setting can: addresses, and that the classes can be loaded.
+        """Check what no single setting can: addresses, that the classes can be loaded, and that
+        workers can become who they shall be.
 
         Raises ConfigError.
         """
@@ -122,6 +123,7 @@ class Config:
             raise ConfigError("there is no address to bind: set `bind`")
         _ = self.worker_class
         _ = self.logger_class
+        self.identity.check()
 
     def __str__(self) -> str:
         width = max(map(len, self.settings))
@@ -199,12 +201,22 @@ class Config:
         return word in _SENDFILE_WORDS if word else True
 
     @property
-    def uid(self) -> int:
-        return os.geteuid()
+    def identity(self) -> Identity:
+        """Whom the workers run as."""
+        asked = (self.settings[name].get() for name in ("user", "group", "initgroups"))
+        return Identity.resolve(*asked)
 
     @property
-    def gid(self) -> int:
-        return os.getegid()
+    def user(self) -> int:
+        """The id of the workers' user."""
+        return self.identity.uid
+
+    @property
+    def group(self) -> int:
+        """The id of the workers' group."""
+        return self.identity.gid
+
+    uid, gid = user, group
 
     @property
     def is_ssl(self) -> bool:

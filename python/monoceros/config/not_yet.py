@@ -12,9 +12,6 @@ A setting that the server learns moves from here to the table of settings.
 """
 
 import enum
-import grp
-import os
-import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +62,6 @@ class NotYet:
         accepted = (self.default, *self.harmless_values)
         if any(value is known or value == known for known in accepted):
             return True
-        if self.name in ("user", "group"):
-            return _is_own_id(self.name, value)
         if isinstance(value, str):
             text = value.strip().lower()
             if text in [str(known).lower() for known in accepted]:
@@ -79,19 +74,6 @@ class NotYet:
                 except ValueError:
                     return False
         return False
-
-
-def _is_own_id(kind: str, value: Any) -> bool:
-    """Whether `value` names the user or the group that this process runs as."""
-    own = os.geteuid() if kind == "user" else os.getegid()
-    text = str(value).strip()
-    if text.isdigit():
-        return int(text) == own
-    try:
-        found = pwd.getpwnam(text).pw_uid if kind == "user" else grp.getgrnam(text).gr_gid
-    except KeyError:
-        return False
-    return found == own
 
 
 _LOOPBACK = ["127.0.0.1", "::1"]
@@ -113,10 +95,7 @@ _TABLE: Sequence[NotYet] = (
     NotYet("ssl_context", _R, hook=True),
     NotYet("suppress_ragged_eofs", _H, True, ("--suppress-ragged-eofs",), boolean=True),
     NotYet("do_handshake_on_connect", _H, False, ("--do-handshake-on-connect",), boolean=True),
-    # Privileges and the process
-    NotYet("user", _R, cli=("-u", "--user"), note="start the server as that user"),
-    NotYet("group", _R, cli=("-g", "--group"), note="start the server as that group"),
-    NotYet("initgroups", _R, False, ("--initgroups",), boolean=True),
+    # The process
     NotYet(
         "daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"
     ),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from monoceros.errors import ConfigError
+from monoceros.privileges import group_id, user_id
 
 #: From the least to the most severe; the order in which messages name them.
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -130,6 +131,22 @@ def validate_log_level(value: Any) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}{hint}")
     return level
+
+
+def validate_user(value: Any) -> int | None:
+    """None, or the id of a user given by number or name."""
+    return None if value is None else user_id(_id_text(value))
+
+
+def validate_group(value: Any) -> int | None:
+    """None, or the id of a group given by number or name."""
+    return None if value is None else group_id(_id_text(value))
+
+
+def _id_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"must be a name or a number, not {value!r}")
+    return str(value)
 
 
 def validate_chdir(value: Any) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
+from monoceros.parentage import die_with
 from monoceros.workers.seat import Seat
 
 
@@ -139,6 +140,8 @@ class Worker:
         """Become a worker and serve; returns or raises SystemExit when it is over."""
         for name, value in self.cfg.env.items():
             os.environ[name] = value
+        if self.cfg.identity.assume():
+            die_with(self.ppid)
         random.seed()  # siblings must not share a sequence
         self.wait_fds = list(self.sockets)
         self.init_signals()

@@ -17,7 +17,7 @@ from monoceros.listeners import (
     open_listeners,
 )
 
-CONF = SimpleNamespace(backlog=16, umask=0o027, is_ssl=False)
+CONF = SimpleNamespace(backlog=16, umask=0o027, is_ssl=False, uid=os.geteuid(), gid=os.getegid())
 
 
 def close(*listeners: Listener) -> None:

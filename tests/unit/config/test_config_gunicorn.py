@@ -19,6 +19,8 @@ DIFFERENCES: dict[tuple[str, str], tuple[Any, str]] = {
     ("keepalive", "default"): (75, "proxies and load balancers idle at 60 s"),
     ("logger_class", "default"): ("monoceros.logging.Logger", "our class, with its contract"),
     ("default_proc_name", "default"): ("monoceros", "our name"),
+    ("user", "default"): (None, "whether one is asked for decides whose group it is"),
+    ("group", "default"): (None, "the same; cfg.user and cfg.group are ids as in Gunicorn"),
 }
 
 #: Settings that Gunicorn has not got, with their flags.

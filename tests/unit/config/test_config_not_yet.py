@@ -1,6 +1,5 @@
 """Gunicorn's settings that this release has not got."""
 
-import getpass
 import logging
 from typing import Any
 
@@ -34,8 +33,6 @@ MISSING = "is not supported by this release"
         ("dirty_workers", "0"),
         ("control_socket_mode", "0600"),
         ("control_socket_disable", True),
-        ("user", None),
-        ("user", getpass.getuser()),
         ("cert_reqs", 0),
         ("reload_extra_files", []),
     ],
@@ -56,10 +53,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
         ("cert_reqs", 2),
         ("ciphers", "HIGH"),
         ("ssl_context", lambda conf, factory: None),
-        ("user", "no-such-user-here"),
-        ("user", 123456789),
-        ("group", "no-such-group-here"),
-        ("initgroups", True),
         ("forwarded_allow_ips", "*"),
         ("secure_scheme_headers", {"X-SSL": "1"}),
         ("forwarder_headers", "*"),
@@ -115,7 +108,6 @@ class TestCommandLine:
         "line",
         [
             "--certfile x app",
-            "-u nobody app",
             "--proxy-protocol app",
             "--daemon app",
             "-D app",

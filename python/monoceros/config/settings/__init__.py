@@ -7,5 +7,6 @@ from monoceros.config.settings import sources as sources  # isort: skip
 from monoceros.config.settings import processes as processes  # isort: skip
 from monoceros.config.settings import requests as requests  # isort: skip
 from monoceros.config.settings import mechanics as mechanics  # isort: skip
+from monoceros.config.settings import privileges as privileges  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
