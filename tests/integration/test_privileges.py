@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import psutil
 import pytest
 
 import monoceros
@@ -101,9 +102,12 @@ def test_the_app_has_the_users_rights_and_no_others(
         "imported": [uid, gid],
         "regained": False,
     }
-    everybody = {each.pid: each.uids().real for each in in_session(server.pid)}
-    assert everybody.pop(server.pid) == 0, "the master stays root"
-    assert set(everybody.values()) == {uid}
+
+    def others() -> set[int]:
+        return {each.uids().real for each in in_session(server.pid) if each.pid != server.pid}
+
+    wait_for(lambda: others() == {uid}, 10, "all but the master to be the user")
+    assert psutil.Process(server.pid).uids().real == 0
     # Signals of the master reach them.
     before = set(server.workers())
     server.send_signal(signal.SIGHUP)
