@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
-from monoceros import SERVER_SOFTWARE, __version__, _core
+from monoceros import SERVER_SOFTWARE, __version__, _core, systemd
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.environment import EnvironmentOverlay
@@ -29,6 +29,7 @@ from monoceros.arbiter.mold import Mold
 from monoceros.arbiter.plan import make_plan
 from monoceros.arbiter.reaper import Reaper
 from monoceros.arbiter.reload import Reload
+from monoceros.arbiter.service import Service
 from monoceros.arbiter.signals import SignalInbox, signal_name
 from monoceros.arbiter.spawner import Spawner
 from monoceros.arbiter.stacks import StackFile
@@ -81,7 +82,13 @@ class Arbiter:
         self.master_name = "Master"
         self.master_pid = 0
         self.reexec_pid = 0
-        self.systemd = False
+        try:
+            #: Sockets that the service manager has opened; they take the place of `bind`.
+            self.activated = systemd.take_descriptors(os.environ, self.pid)
+            self.service = Service(self)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self.systemd = bool(self.activated)
         self.dirty_arbiter_pid = 0
         self.dirty_arbiter: Any = None
         self.worker_age = 0
@@ -131,9 +138,13 @@ class Arbiter:
     def _take_cfg(self, cfg: Any) -> None:
         self.cfg = cfg
         self.worker_class = cfg.worker_class
-        self.address = cfg.address
+        self.address = self.addresses(cfg)
         self.timeout = cfg.timeout
         self.proc_name = cfg.proc_name
+
+    def addresses(self, cfg: Any) -> list[Any]:
+        """Where to listen: at the sockets that were handed over, or else at `bind`."""
+        return list(self.activated) or cfg.address
 
     @property
     def num_workers(self) -> int:
@@ -260,7 +271,7 @@ class Arbiter:
                 self.pidfile = Pidfile(self.cfg.pidfile)
                 self.pidfile.create(self.pid)
             self._start_hook("on_starting")
-            self.LISTENERS = open_listeners(self.cfg.address, self.cfg, retry=self._retry_bind())
+            self.LISTENERS = open_listeners(self.address, self.cfg, retry=self._retry_bind())
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class)
             )
@@ -375,12 +386,13 @@ class Arbiter:
             self.reloading.turn(now)
             self.manage_workers()
         self.fleet.share()
+        self.service.turn(now)
         if self.state is not ServerState.STOPPED:
             self._wait()
 
     def _wait(self) -> None:
         now = time.monotonic()
-        until = self.watchdog.next_deadline(now)
+        until = min(self.watchdog.next_deadline(now), self.service.next_beat)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()
@@ -515,6 +527,7 @@ class Arbiter:
         """In a worker or mold: close the descriptors that are the arbiter's, or of others. May be
         called again in a fork of a fork."""
         self.inbox.close()
+        self.service.close()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1

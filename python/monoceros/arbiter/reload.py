@@ -114,6 +114,7 @@ class Reload:
         server = self._server
         log = server.log
         log.info("Hang up: %s", server.master_name)
+        server.service.reloads()
         snapshot = AppSnapshot(server.app)
         # A config file reads the environment as it was, not as the last one has left it.
         server.environment.restore()
@@ -144,7 +145,7 @@ class Reload:
                 f"({server.scoreboard.threads}): restart the server"
             )
         server.log.setup(cfg)
-        listeners = open_listeners(cfg.address, cfg, existing=server.generation.listeners)
+        listeners = open_listeners(server.addresses(cfg), cfg, existing=server.generation.listeners)
         try:
             pidfile = self._new_pidfile(cfg)
             try:
