@@ -61,7 +61,7 @@ def test_code_that_crashes_costs_nothing(start: Start, preload: list[str]) -> No
 
 def test_old_code_serves_while_new_code_imports(start: Start, preload: list[str]) -> None:
     server = start(*preload)
-    Site(server).version("two", "import time\ntime.sleep(1.5)")
+    Site(server).version("two", "import time\ntime.sleep(4)")
     server.send_signal(signal.SIGHUP)
     server.wait_log("Hang up: Master")
     slowest, versions = 0.0, set()
@@ -71,7 +71,7 @@ def test_old_code_serves_while_new_code_imports(start: Start, preload: list[str]
         versions.add(answer(server)[0])
         slowest = max(slowest, time.monotonic() - began)
     assert versions == {"one", "two"}
-    assert slowest < 1.0, "nobody waited for the import"
+    assert slowest < 3.0, "nobody waited for the import"
 
 
 def test_under_load_nothing_is_lost(start: Start, preload: list[str]) -> None:
