@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
         1 => UnderscoreNames::Refuse,
         _ => UnderscoreNames::Map,
     };
-    let policy = Policy { underscores };
+    let policy = Policy { underscores, ..Policy::default() };
     let pieces = random::Random::new(u64::from(*split)).split(input);
     let split = pieces.into_iter().map(<[u8]>::to_vec).collect();
     drive::same_outcome_in_all(input, [split], &limits, &policy);
