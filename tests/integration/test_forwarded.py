@@ -194,6 +194,15 @@ def test_the_client_behind_trusted_proxies(
     assert [line.split()[0] for line in lines] == [address]
 
 
+def test_where_everybody_is_trusted_only_the_last_entry_counts(serve: Serve) -> None:
+    """`*` says who may speak, and nothing about those of whom they speak."""
+    server = serve(
+        "probes:app", "--forwarded-allow-ips", "*", "--trusted-proxy-headers", "x-forwarded-for"
+    )
+    found = environ(server, [("X-Forwarded-For", "10.0.0.1, 203.0.113.7")])
+    assert found["REMOTE_ADDR"] == "203.0.113.7"
+
+
 def test_forwarded_tells_address_scheme_and_host(serve: Serve) -> None:
     server = serve("probes:app", *CHAIN, "--trusted-proxy-headers", "Forwarded")
     server.expect_log(f"{INVALID}127.0.0.1: a malformed Forwarded field .*forwarded")

@@ -79,6 +79,8 @@ pub struct Environs {
     slash: Py<PyString>,
     empty: Py<PyString>,
     script_name: String,
+    /// Of a request about which nobody says more than its connection.
+    scheme: Scheme,
     scratch: Vec<u8>,
 }
 
@@ -126,6 +128,7 @@ impl Environs {
             slash: PyString::intern(py, "/").unbind(),
             empty: PyString::intern(py, "").unbind(),
             script_name: facts.script_name.trim_end_matches('/').to_owned(),
+            scheme: if facts.url_scheme == "https" { Scheme::Https } else { Scheme::Http },
             scratch: Vec::new(),
         })
     }
@@ -151,7 +154,7 @@ impl Environs {
             return Ok(Err(NotUnderScriptName(String::from_utf8_lossy(name).into_owned())));
         }
         if let Place::Unix { path } = &self.places[listener] {
-            let scheme = origin.and_then(|origin| origin.scheme);
+            let scheme = origin.and_then(|origin| origin.scheme).unwrap_or(self.scheme);
             let (name, port) = host_and_port(head.host.of(bytes), path, scheme);
             set(&environ, &self.keys.server_name, &latin1(py, &name)?)?;
             set(&environ, &self.keys.server_port, &latin1(py, &port)?)?;
@@ -219,8 +222,7 @@ impl Environs {
         if (origin.host.is_some() || origin.port.is_some())
             && let Some((name, port)) = split_authority(told)
         {
-            let secure = origin.scheme == Some(Scheme::Https);
-            let default = if secure { 443 } else { 80 };
+            let default = default_port(origin.scheme.unwrap_or(self.scheme));
             let port = origin.port.or(port).unwrap_or(default);
             let mut authority = name.to_vec();
             if port != default {
@@ -371,8 +373,15 @@ const fn scheme_name(scheme: Scheme) -> &'static str {
     }
 }
 
+const fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    }
+}
+
 /// SERVER_NAME and SERVER_PORT behind a unix socket: what the client calls us.
-fn host_and_port(host: &[u8], path: &str, scheme: Option<Scheme>) -> (Vec<u8>, Vec<u8>) {
+fn host_and_port(host: &[u8], path: &str, scheme: Scheme) -> (Vec<u8>, Vec<u8>) {
     if host.is_empty() {
         return (path.as_bytes().to_vec(), Vec::new());
     }
@@ -382,8 +391,7 @@ fn host_and_port(host: &[u8], path: &str, scheme: Option<Scheme>) -> (Vec<u8>, V
         Some(colon) if bracket.is_none_or(|bracket| colon > bracket) => {
             (host[..colon].to_vec(), host[colon + 1..].to_vec())
         }
-        _ if scheme == Some(Scheme::Https) => (host.to_vec(), b"443".to_vec()),
-        _ => (host.to_vec(), b"80".to_vec()),
+        _ => (host.to_vec(), default_port(scheme).to_string().into_bytes()),
     }
 }
 

@@ -105,11 +105,12 @@ class TrustedProxyHeaders(Setting):
     """Headers by which trusted proxies say who the client is: x-forwarded-for, or forwarded.
 
     REMOTE_ADDR, and with it the access log, then shows the client instead of the proxy. Name
-    exactly the headers that the proxy sets or extends itself, with commas between: any other could
-    come from the client. ``x-forwarded-for`` or ``forwarded`` (RFC 7239, with scheme and host) is
-    read from right to left, as long as the addresses are in `forwarded_allow_ips`; the first that
-    is not is the client. ``x-forwarded-host`` and ``x-forwarded-port`` set HTTP_HOST, SERVER_NAME
-    and SERVER_PORT. REMOTE_PORT is missing where the header has no port.
+    exactly the headers that the proxy sets or extends itself, with commas between: any other
+    could come from the client. ``x-forwarded-for`` or ``forwarded`` (RFC 7239, with scheme and
+    host) is read from right to left, as long as the addresses are in `forwarded_allow_ips`; the
+    first that is not is the client. ``*`` lists nobody: with it the right-most entry is the
+    client. ``x-forwarded-host`` and ``x-forwarded-port`` set HTTP_HOST, SERVER_NAME and
+    SERVER_PORT. REMOTE_PORT is missing where the header has no port.
 
     By default none of them counts, and REMOTE_ADDR is the address that has connected.
     """
