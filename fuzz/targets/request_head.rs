@@ -14,7 +14,7 @@ mod oracle;
 mod random;
 
 use libfuzzer_sys::fuzz_target;
-use monoceros_http1::{Limits, Policy, UnderscoreNames};
+use monoceros_http1::{ForwarderNames, Limits, Policy, UnderscoreNames};
 
 fuzz_target!(|data: &[u8]| {
     let [settings, split, input @ ..] = data else {
@@ -31,7 +31,16 @@ fuzz_target!(|data: &[u8]| {
         1 => UnderscoreNames::Refuse,
         _ => UnderscoreNames::Map,
     };
-    let policy = Policy { underscores };
+    let permitted = settings / 12 % 2 == 1;
+    let policy = Policy {
+        underscores,
+        forwarder: ForwarderNames::None,
+        obsolete_folding: permitted,
+        spaces_before_colon: permitted,
+        any_method: permitted,
+        casefold_method: permitted,
+        any_version: permitted,
+    };
     let pieces = random::Random::new(u64::from(*split)).split(input);
     let split = pieces.into_iter().map(<[u8]>::to_vec).collect();
     drive::same_outcome_in_all(input, [split], &limits, &policy);

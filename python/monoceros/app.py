@@ -23,7 +23,6 @@ from typing import Any, NoReturn
 
 from monoceros.config import Config
 from monoceros.config.files import load_config_file
-from monoceros.config.not_yet import NOT_YET
 from monoceros.config.setting import current_directory
 from monoceros.config.settings.sources import DEFAULT_CONFIG_FILES
 from monoceros.errors import (
@@ -187,17 +186,6 @@ class Application(BaseApplication):
         if location:
             self.cfg.set("config", location)
         self.chdir()
-        self._warn_of_trusted_proxies()
-
-    def _warn_of_trusted_proxies(self) -> None:
-        # A platform sets this variable for every app, so it refuses none; the setting does.
-        entry = NOT_YET["forwarded_allow_ips"]
-        variable = "FORWARDED_ALLOW_IPS"
-        if not entry.asks_for_nothing(self.cfg.env_orig.get(variable)):
-            self.cfg.warn(
-                f"the environment variable {variable} is not supported by this release and has "
-                "no effect"
-            )
 
     def parse_environment(self, parser: argparse.ArgumentParser) -> argparse.Namespace | None:
         """The options in MONOCEROS_CMD_ARGS or GUNICORN_CMD_ARGS; None where neither is set."""

@@ -64,6 +64,23 @@ REQUESTS = {
             ("cOnTeNt-TyPe", "text/plain"),
         ],
     ),
+    "forwarded-proto": format_request("GET", "/environ", [("X-Forwarded-Proto", "https")]),
+    "forwarded-proto-other": format_request("GET", "/environ", [("X-Forwarded-Proto", "HTTPS")]),
+    "forwarded-ssl": format_request(
+        "GET", "/environ", [("X-Forwarded-Ssl", "on"), ("X-Forwarded-Protocol", "ssl")]
+    ),
+    "forwarded-more": format_request(
+        "GET",
+        "/environ",
+        [
+            ("X-Forwarded-For", "203.0.113.7"),
+            ("X-Forwarded-Host", "shop.example"),
+            ("X-Forwarded-Port", "8443"),
+            ("Forwarded", "for=203.0.113.7;proto=https"),
+        ],
+    ),
+    "script-name": format_request("GET", "/app/environ", [("SCRIPT_NAME", "/app")]),
+    "path-info": format_request("GET", "/environ", [("PATH_INFO", "/x")]),
     "expect": format_request("POST", "/environ", [("Expect", "100-continue")], b"the body"),
 }
 
@@ -106,6 +123,30 @@ def test_environ_is_gunicorns(serve: Serve) -> None:
         if difference:
             differences[name] = difference
     assert not differences, f"request -> key -> (Gunicorn's, ours): {differences}"
+
+
+PROXY_LINE = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n"
+PROXY_HEADERS = {
+    "v1": PROXY_LINE,
+    "v1-ipv6": b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n",
+    "v2": bytes.fromhex("0d0a0d0a000d0a515549540a 2111000c cb007107 c6336401 1267 01bb"),
+}
+
+
+@pytest.mark.skipif(find_spec("gunicorn") is None, reason="the gunicorn package is not installed")
+def test_environ_behind_a_proxy_header_is_gunicorns(serve: Serve) -> None:
+    """What a PROXY protocol header adds and changes, key by key."""
+    options = ("--proxy-protocol", "auto")
+    ours = serve("probes:app", *options, probe=None)
+    theirs = serve("probes:app", *options, program=[sys.executable, "-m", "gunicorn"], probe=None)
+    for name, header in PROXY_HEADERS.items():
+        request = header + REQUESTS["plain"]
+        with theirs.connect() as connection:
+            expected = shown(connection, request)
+        with ours.connect() as connection:
+            found = shown(connection, request)
+        assert expected["REMOTE_PORT"] == found["REMOTE_PORT"] == ["str", "4711"], name
+        assert comparable(found) == comparable(expected), name
 
 
 def test_particular_keys(serve: Serve) -> None:

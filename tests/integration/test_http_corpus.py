@@ -11,19 +11,17 @@ from support.wire import Case, cases
 
 
 def by_options(kind: str) -> dict[tuple[str, ...], list[Case]]:
-    """Cases that one server can take, by its options. `header_map` is no setting yet."""
+    """Cases that one server can take, by its options."""
     groups = defaultdict(list)
     for case in cases(kind):
-        if not any(setting.startswith("underscores") for setting in case.settings):
-            groups[case.options].append(case)
+        # Where a case says nothing of forwarders, its peer is none.
+        peers = () if case.is_trusted else ("--forwarded-allow-ips", "192.0.2.1")
+        groups[(*case.options, *peers)].append(case)
     return dict(groups)
 
 
-#: Seconds for one answer; the app does nothing.
-ANSWER_BOUND = 3.0
-
-#: After so many wrong outcomes the rest is not played.
-ENOUGH = 12
+#: What a server says at its start when a switch lets unusual requests in.
+PERMITTED = "^[a-z_]+ is (on|'dangerous'): "
 
 VALID = by_options("valid")
 INVALID = by_options("invalid")
@@ -58,6 +56,7 @@ def test_invalid_is_refused(serve: Serve, options: tuple[str, ...]) -> None:
     """With its status, one answer, `Connection: close` and an end; the worker does not mind."""
     server = serve("mirror:app", *options)
     server.expect_log("Invalid request from ip=127.0.0.1")
+    server.allow_log(PERMITTED)
     server.allow_log("messages of this kind were left out")
     workers = server.workers()
     wrong = {}
@@ -108,6 +107,7 @@ def test_valid_is_answered(serve: Serve, options: tuple[str, ...]) -> None:
     server = serve("mirror:app", *options)
     # What follows some requests is not a request.
     server.allow_log("Invalid request from ip=127.0.0.1|messages of this kind were left out")
+    server.allow_log(PERMITTED)
     wrong = {}
     with server.assert_no_descriptor_growth():
         for case in VALID[options]:

@@ -17,6 +17,7 @@ OWN_FLAGS = frozenset(
         "--write-timeout",
         "--body-buffer",
         "--spool-dir",
+        "--trusted-proxy-headers",
         "--respawn-backoff",
     }
 )

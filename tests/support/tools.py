@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,10 +15,16 @@ _ELSEWHERE = "/usr/local/sbin:/usr/sbin:/sbin"
 
 def need_tool(name: str) -> str:
     """The path of a program; without it the test is skipped, or fails where tools are required."""
-    path = shutil.which(name) or shutil.which(name, path=_ELSEWHERE)
-    if path is None:
-        reason = f"needs {name}: it is not installed"
-        if os.environ.get(REQUIRE) == "1":
-            pytest.fail(f"{reason}, and {REQUIRE}=1 forbids to skip", pytrace=False)
-        pytest.skip(reason)
-    return path
+    return shutil.which(name) or shutil.which(name, path=_ELSEWHERE) or _missing(name)
+
+
+def need_file(path: str) -> str:
+    """The same for a part of a program that lies in a file of its own."""
+    return path if Path(path).exists() else _missing(path)
+
+
+def _missing(name: str) -> NoReturn:
+    reason = f"needs {name}: it is not installed"
+    if os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"{reason}, and {REQUIRE}=1 forbids to skip", pytrace=False)
+    pytest.skip(reason)

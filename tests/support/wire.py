@@ -7,6 +7,14 @@ from pathlib import Path
 from support.server import TESTS
 
 _ESCAPE = re.compile(r"\\(r|n|t|\\|x[0-9a-fA-F]{2})")
+_HEADER_MAPS = {"drop": "drop", "refuse": "refuse", "map": "dangerous"}
+_PERMISSIONS = {
+    "obsolete-folding": ["--permit-obsolete-folding"],
+    "header-spaces": ["--strip-header-spaces"],
+    "any-method": ["--permit-unconventional-http-method"],
+    "any-method-casefold": ["--permit-unconventional-http-method", "--casefold-http-method"],
+    "any-version": ["--permit-unconventional-http-version"],
+}
 _PLAIN = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
 
 
@@ -21,14 +29,26 @@ class Case:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The command line options that the case asks for; None of them for the defaults."""
+        """The command line options that the case asks for; none of them for the defaults."""
+        options: list[str] = []
         for setting in self.settings:
             word, *values = setting.split()
             if word == "limits":
-                names = ("line", "fields", "field_size")
-                pairs = zip(names, values, strict=True)
-                return tuple(part for n, v in pairs for part in (f"--limit-request-{n}", v))
-        return ()
+                for name, value in zip(("line", "fields", "field_size"), values, strict=True):
+                    options += [f"--limit-request-{name}", value]
+            elif word == "underscores":
+                options += ["--header-map", _HEADER_MAPS[values[0]]]
+            elif word == "forwarder":
+                options += ["--forwarder-headers", values[0]]
+            else:
+                assert word == "permit", f"{self.name}: unknown setting: {setting}"
+                options += _PERMISSIONS[values[0]]
+        return tuple(options)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the peer that sends it has to be one whose headers count."""
+        return any(setting.startswith("forwarder ") for setting in self.settings)
 
     @property
     def status(self) -> int | None:

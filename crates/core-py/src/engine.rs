@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use monoceros_engine::clock::Span;
 use monoceros_engine::{Engine, Lines, Next, Options, locked};
-use monoceros_http1::{Limits, Policy};
+use monoceros_http1::Limits;
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -17,6 +17,7 @@ use rustix::net::{AddressFamily, getsockname};
 
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
+use crate::trust::set_trust;
 use crate::wsgi::{Access, AppError, Facts, Local, Place, Wsgi};
 
 /// A worker's engine.
@@ -27,7 +28,10 @@ pub struct PyEngine {
 }
 
 /// An option that the worker has to give.
-fn option<'py, T: FromPyObjectOwned<'py>>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
+pub fn option<'py, T: FromPyObjectOwned<'py>>(
+    options: &Bound<'py, PyDict>,
+    name: &str,
+) -> PyResult<T> {
     let value = options
         .get_item(name)?
         .ok_or_else(|| PyKeyError::new_err(format!("the engine needs the option {name:?}")))?;
@@ -44,7 +48,7 @@ fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
     let timeout = off_at_zero("timeout")?;
     let spool_dir: Option<PathBuf> = option(given, "spool_dir")?;
     let keepalive: f64 = option(given, "keepalive")?;
-    Ok(Options {
+    let mut options = Options {
         threads: option::<usize>(given, "threads")?.max(1),
         worker_connections: option::<usize>(given, "worker_connections")?.max(1),
         // Zero means no keep-alive at all here.
@@ -62,10 +66,12 @@ fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
             option(given, "limit_request_fields")?,
             option(given, "limit_request_field_size")?,
         ),
-        policy: Policy::default(),
         lifeline: option(given, "lifeline")?,
         graceful_timeout: grace(option(given, "graceful_timeout")?),
-    })
+        ..Options::default()
+    };
+    set_trust(&mut options, given)?;
+    Ok(options)
 }
 
 /// Where a listening socket listens.

@@ -4,6 +4,7 @@ mod capi;
 mod engine;
 mod process;
 mod scoreboard;
+mod trust;
 mod wsgi;
 
 use pyo3::prelude::*;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use monoceros_http1::{Head, HeadParser};
+use monoceros_proxy::proxy_protocol::Header;
 use rustix::event::epoll::EventFlags;
 
 use crate::body::{Body, BodyReader};
@@ -17,6 +18,7 @@ use crate::clock::{Moment, Span};
 use crate::gateway::Gateway;
 use crate::output::{Output, unacknowledged};
 use crate::poller::Watch;
+use crate::trust::{Origin, Trust};
 
 /// Generation in the upper half, index in the lower one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +86,16 @@ pub struct Connection<G: Gateway> {
     pub socket: OwnedFd,
     pub key: Key,
     pub listener: usize,
+    /// The socket's; None for a unix socket.
     pub peer: Option<SocketAddr>,
+    /// What a PROXY protocol header has said of who is behind the peer.
+    pub proxied: Option<Box<Header>>,
+    /// A PROXY protocol header may have to come before the first request.
+    pub awaits_preface: bool,
+    /// What its requests say about their origin counts.
+    pub trusted: bool,
+    /// What trusted proxies say about the request under way.
+    pub origin: Option<Box<Origin>>,
     pub phase: Phase,
     pub watch: Watch,
     /// Read but not consumed: a part of a head, or what was pipelined.
@@ -120,6 +131,10 @@ impl<G: Gateway> Connection<G> {
             key: Key(u64::MAX),
             listener,
             peer,
+            proxied: None,
+            awaits_preface: false,
+            trusted: false,
+            origin: None,
             peer_cache: None,
             phase: Phase::Idle,
             watch: Watch::Nothing,
@@ -140,6 +155,20 @@ impl<G: Gateway> Connection<G> {
             stalls: 0,
             status: 0,
             sent: 0,
+        }
+    }
+
+    /// Decides whose word counts, when the connection is new.
+    pub fn judge(&mut self, trust: &Trust) {
+        self.awaits_preface = trust.proxy.is_some();
+        self.trusted = trust.counts(self.peer);
+    }
+
+    /// Who is connected: whom a PROXY protocol header has named, else the socket's peer.
+    pub fn client(&self) -> Option<SocketAddr> {
+        match self.proxied.as_deref() {
+            Some(Header::Tcp { source, .. }) => Some(*source),
+            _ => self.peer,
         }
     }
 

@@ -45,6 +45,7 @@ impl<G: Gateway> Reactor<G> {
         for index in 0..self.listeners.len() {
             while let Accepted::Connection(socket, peer) = self.listeners.accept(index, self.now) {
                 let mut connection = Box::new(Connection::new(socket, index, peer));
+                connection.judge(&self.options.trust);
                 self.connections.admit(&mut connection);
                 let token = connection.key.token();
                 self.connections.put(connection);

@@ -14,6 +14,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex};
 
 use monoceros_http1::Head;
+use monoceros_proxy::proxy_protocol::Header;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -23,6 +24,7 @@ use crate::connections::Connection;
 use crate::gateway::Gateway;
 use crate::lines::Lines;
 use crate::output::{Output, Payload, Written};
+use crate::trust::Origin;
 
 /// One read takes at most this much: a socket buffer's usual fill, and a browser's largest head.
 pub const READ_BUFFER: usize = 64 * 1024;
@@ -131,8 +133,34 @@ impl<G: Gateway> Exchange<G> {
         &self.bytes.as_deref().unwrap_or(&self.buffer)[start..end]
     }
 
+    /// The peer of the socket; None for a unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.connection.as_ref().and_then(|connection| connection.peer)
+    }
+
+    /// Who is connected: whom a PROXY protocol header has named, else the socket's peer.
+    pub fn connected(&self) -> Option<SocketAddr> {
+        self.connection.as_ref().and_then(|connection| connection.client())
+    }
+
+    /// Whose request this is, as far as anybody who is trusted has told; port 0 when nobody has
+    /// told the port.
+    pub fn client(&self) -> Option<SocketAddr> {
+        match self.origin().and_then(|origin| origin.client) {
+            Some(node) => Some(node.socket_address()),
+            None => self.connected(),
+        }
+    }
+
+    /// What a PROXY protocol header has said.
+    pub fn proxied(&self) -> Option<&Header> {
+        self.connection.as_ref().and_then(|connection| connection.proxied.as_deref())
+    }
+
+    /// What trusted proxies say about this request.
+    #[inline]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.connection.as_ref().and_then(|connection| connection.origin.as_deref())
     }
 
     pub fn peer_cache(&mut self) -> &mut Option<G::Peer> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use monoceros_http1::{Limits, Policy};
 
 use crate::clock::Span;
+use crate::trust::Trust;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -33,10 +34,21 @@ pub struct Options {
     pub spool_dir: PathBuf,
     pub limits: Limits,
     pub policy: Policy,
+    /// For requests of peers whose fields count.
+    pub trusted_policy: Policy,
+    pub trust: Trust,
     /// Readable (hung up) when the arbiter is gone.
     pub lifeline: Option<RawFd>,
     /// How long draining may take when a signal asks for it.
     pub graceful_timeout: Span,
+}
+
+impl Options {
+    /// How the requests of a connection are read.
+    #[inline]
+    pub fn policy_for(&self, trusted: bool) -> &Policy {
+        if trusted { &self.trusted_policy } else { &self.policy }
+    }
 }
 
 impl Default for Options {
@@ -55,6 +67,8 @@ impl Default for Options {
             spool_dir: std::env::temp_dir(),
             limits: Limits::default(),
             policy: Policy::default(),
+            trusted_policy: Policy::default(),
+            trust: Trust::default(),
             lifeline: None,
             graceful_timeout: Span::from_secs(30),
         }

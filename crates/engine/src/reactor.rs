@@ -223,6 +223,7 @@ impl<G: Gateway> Reactor<G> {
             match self.listeners.accept(index, self.now) {
                 Accepted::Connection(socket, peer) => {
                     let mut connection = Box::new(Connection::new(socket, index, peer));
+                    connection.judge(&self.options.trust);
                     self.connections.admit(&mut connection);
                     let ready = self.greet(connection, exchange);
                     self.arm_listeners();
@@ -414,6 +415,7 @@ impl<G: Gateway> Reactor<G> {
             return;
         }
         connection.phase = Phase::Idle;
+        connection.origin = None;
         if !self.watch(&mut connection, Watch::Input) {
             return self.close(connection);
         }

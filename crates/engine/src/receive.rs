@@ -1,5 +1,7 @@
 //! Reading: from the socket to a complete request.
 
+use std::fmt::Display;
+
 use monoceros_http1::{Error, Framing, Head, Method, Progress, Status};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -12,6 +14,7 @@ use crate::notice::{Severity, peer_name};
 use crate::poller::{Source, Watch};
 use crate::reactor::Reactor;
 use crate::system;
+use crate::trust::Contradiction;
 
 /// Reads in one turn; then other connections have theirs, and this one goes on later.
 const READS: usize = 4;
@@ -60,6 +63,7 @@ impl<G: Gateway> Reactor<G> {
             let emptied = count < exchange.buffer.len() && !ending;
             let parsed = match connection.phase {
                 Phase::Body => self.feed(connection, exchange, count),
+                _ if connection.awaits_preface => self.receive_preface(connection, exchange, count),
                 _ if connection.input.is_empty() => self.parse_buffer(connection, exchange, count),
                 _ => {
                     connection.input.extend_from_slice(&exchange.buffer[..count]);
@@ -98,7 +102,7 @@ impl<G: Gateway> Reactor<G> {
     /// The peer sends no more. What it had begun never reaches the app.
     fn hung_up(&mut self, connection: Box<Connection<G>>) {
         if connection.phase == Phase::Body {
-            let peer = peer_name(connection.peer);
+            let peer = peer_name(connection.client());
             self.notices.push(Severity::Debug, || {
                 format!("{peer} closed its connection before the request body was complete")
             });
@@ -117,7 +121,8 @@ impl<G: Gateway> Reactor<G> {
         let Exchange { buffer, head, .. } = exchange;
         let input = &buffer[..count];
         connection.parser.reset();
-        match connection.parser.parse(input, head, &options.limits, &options.policy) {
+        let policy = options.policy_for(connection.trusted);
+        match connection.parser.parse(input, head, &options.limits, policy) {
             Ok(Progress::Complete) => self.on_head(connection, exchange, count),
             Ok(Progress::Partial) => {
                 connection.input.extend_from_slice(input);
@@ -135,7 +140,7 @@ impl<G: Gateway> Reactor<G> {
     }
 
     /// The request so far lies in the connection's own buffer.
-    fn parse_input(
+    pub(crate) fn parse_input(
         &mut self,
         mut connection: Box<Connection<G>>,
         exchange: &mut Exchange<G>,
@@ -145,8 +150,9 @@ impl<G: Gateway> Reactor<G> {
         }
         let mut head = connection.head.take().unwrap_or_else(|| Box::new(Head::new()));
         let options = &self.options;
+        let policy = options.policy_for(connection.trusted);
         let Connection { parser, input, .. } = &mut *connection;
-        match parser.parse(input, &mut head, &options.limits, &options.policy) {
+        match parser.parse(input, &mut head, &options.limits, policy) {
             Ok(Progress::Complete) => {
                 let mut bytes = std::mem::take(&mut connection.input);
                 let rest = bytes.split_off(head.length);
@@ -180,9 +186,14 @@ impl<G: Gateway> Reactor<G> {
             Framing::Length(length) if length <= (count - start) as u64 => Some(length as usize),
             Framing::Length(_) | Framing::Chunked => None,
         };
-        if let Some(length) = body {
+        if let Some(length) = body
+            && exchange.head.amendments.is_empty()
+        {
             let end = start + length;
             exchange.bytes = None;
+            if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+                return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
+            }
             exchange.body = if length == 0 { Body::Empty } else { Body::Beside { start, end } };
             if end < count {
                 connection.input.extend_from_slice(&exchange.buffer[end..count]);
@@ -201,6 +212,15 @@ impl<G: Gateway> Reactor<G> {
         exchange: &mut Exchange<G>,
         rest: Vec<u8>,
     ) -> Parsed<G> {
+        let Exchange { head, bytes, .. } = &mut *exchange;
+        if let Some(bytes) = bytes
+            && !head.amendments.is_empty()
+        {
+            head.amend(bytes);
+        }
+        if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+            return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
+        }
         if matches!(exchange.head.framing, Framing::None | Framing::Length(0)) {
             exchange.body = Body::Empty;
             connection.input = rest;
@@ -226,6 +246,23 @@ impl<G: Gateway> Reactor<G> {
             }
             other => other,
         }
+    }
+
+    /// Takes up what a trusted proxy says about the request whose head is in the exchange.
+    #[inline]
+    fn note_origin(
+        &self,
+        connection: &mut Connection<G>,
+        exchange: &Exchange<G>,
+    ) -> Result<(), Contradiction> {
+        if connection.trusted {
+            let (head, bytes) = exchange.head();
+            let trust = &self.options.trust;
+            if head.forwarded || trust.searches_all() {
+                connection.origin = trust.origin(head, bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Body bytes lie in the read buffer.
@@ -299,17 +336,28 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {
-        let peer = peer_name(connection.peer);
-        self.notices.push(Severity::Warning, || {
-            format!("Invalid request from ip={peer}: {error} ({})", error.rule())
-        });
-        self.reject(connection, error.status(), &[]);
+        self.refuse_as(connection, error.status(), &error, error.rule())
+    }
+
+    /// The peer broke a rule; `text` says which, for the log.
+    #[cold]
+    pub(crate) fn refuse_as(
+        &mut self,
+        connection: Box<Connection<G>>,
+        status: Status,
+        text: &dyn Display,
+        rule: &str,
+    ) -> Parsed<G> {
+        let peer = peer_name(connection.client());
+        self.notices
+            .push(Severity::Warning, || format!("Invalid request from ip={peer}: {text} ({rule})"));
+        self.reject(connection, status, &[]);
         Parsed::Gone
     }
 }
 
 /// Where a connection is after a step of reading.
-enum Parsed<G: Gateway> {
+pub(crate) enum Parsed<G: Gateway> {
     /// In the exchange, with a complete request.
     Ready,
     /// Closed, or lingering.

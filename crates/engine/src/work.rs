@@ -59,7 +59,7 @@ impl Work {
         self.socket = exchange.socket().map_or(-1, |socket| socket.as_raw_fd());
         self.since = exchange.since;
         self.id = exchange.id;
-        self.peer = exchange.peer();
+        self.peer = exchange.client();
         self.head.clear();
         if watched {
             self.head.extend_from_slice(&shown[..shown.len().min(HEAD_SHOWN)]);

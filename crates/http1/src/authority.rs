@@ -49,6 +49,11 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// The host and the port of `host[:port]` (RFC 9110, section 7.2); None for anything else.
+pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    Authority::read(bytes).map(|authority| (authority.host, authority.port))
+}
+
 /// How many bytes from the start are a registered name, percent escapes included.
 fn name_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;

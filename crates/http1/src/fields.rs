@@ -5,7 +5,10 @@ use crate::error::Kind;
 use crate::name::LONGEST;
 use crate::request_line::default_port;
 use crate::scan;
-use crate::{Field, Framing, Head, Method, Name, Span, TargetForm, UnderscoreNames, Version};
+use crate::{
+    Amendment, Field, Framing, Head, Method, Name, Policy, Span, TargetForm, UnderscoreNames,
+    Version,
+};
 
 /// The largest Content-Length and chunk: what fits into a signed file offset.
 pub(crate) const LENGTH_MAX: u64 = i64::MAX as u64;
@@ -58,14 +61,16 @@ pub(crate) fn read(buffer: &[u8], start: usize) -> Option<(Line, usize)> {
 
 /// Which rule a field line breaks that [`read`] has given up on. `line` is all of it, without CRLF.
 #[cold]
-pub(crate) fn diagnose(line: &[u8]) -> Kind {
+pub(crate) fn diagnose(line: &[u8], policy: &Policy) -> Kind {
     if let Some(b' ' | b'\t') = line.first() {
         return Kind::ObsFold;
     }
     let Some(name_end) = line.iter().position(|&byte| byte == b':') else {
         return Kind::FieldColon;
     };
-    if scan::is_token(&line[..name_end]) { Kind::FieldValue } else { Kind::FieldName }
+    let name = &line[..name_end];
+    let name = if policy.spaces_before_colon { scan::trim_end(name) } else { name };
+    if scan::is_token(name) { Kind::FieldValue } else { Kind::FieldName }
 }
 
 /// What the fields have said so far about the message and the connection.
@@ -99,21 +104,25 @@ const REGISTERED_CODINGS: [&[u8]; 6] =
     [b"compress", b"deflate", b"gzip", b"identity", b"x-compress", b"x-gzip"];
 
 impl Facts {
-    /// Takes up a field, and adds it to `head` unless `underscores` says otherwise.
+    /// Takes up a field, and adds it to `head` unless `policy` says otherwise.
     #[inline]
     pub(crate) fn take(
         &mut self,
         buffer: &[u8],
         field: Field,
         underscore: bool,
-        underscores: UnderscoreNames,
+        policy: &Policy,
         head: &mut Head,
     ) -> Result<(), Kind> {
         if underscore {
-            match underscores {
-                UnderscoreNames::Drop => return Ok(()),
-                UnderscoreNames::Refuse => return Err(Kind::Underscore),
-                UnderscoreNames::Map => {}
+            if policy.forwarder.admit(field.name.of(buffer)) {
+                head.forwarded = true;
+            } else {
+                match policy.underscores {
+                    UnderscoreNames::Drop => return Ok(()),
+                    UnderscoreNames::Refuse => return Err(Kind::Underscore),
+                    UnderscoreNames::Map => {}
+                }
             }
         }
         match field.known {
@@ -124,6 +133,7 @@ impl Facts {
             Name::TransferEncoding => self.take_coding(field.value.of(buffer), head.version)?,
             Name::Expect => self.take_expectation(field.value.of(buffer), head.version)?,
             Name::Upgrade => self.upgrade = true,
+            name if name.is_forwarding() => head.forwarded = true,
             _ => {}
         }
         head.fields.push(field);
@@ -276,10 +286,75 @@ pub(crate) fn read_length(value: &[u8]) -> Result<u64, Kind> {
         .ok_or(Kind::LengthTooLarge)
 }
 
+/// Reads a field with whitespace between its name and the colon, where the policy drops it. `line`
+/// is all of it, without CRLF, and starts at `start`.
+#[cold]
+pub(crate) fn read_spaced(line: &[u8], start: usize) -> Option<Line> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let name = scan::trim_end(&line[..colon]);
+    if !scan::is_token(name) || !scan::all(&line[colon + 1..], scan::VALUE) {
+        return None;
+    }
+    let value = scan::trim_end(&line[colon + 1..]);
+    let value_start = start + colon + 1 + (value.len() - scan::trim(value).len());
+    let field = Field {
+        name: Span::new(start, start + name.len()),
+        value: Span::new(value_start, value_start + scan::trim(value).len()),
+        known: Name::find(name),
+    };
+    Some(Line::Field(field, name.contains(&b'_')))
+}
+
+/// What a continuation line belongs to.
+pub(crate) enum Continued {
+    /// The last field of the head, which is longer now.
+    Field(Field),
+    /// A field that the policy has dropped.
+    Dropped,
+}
+
+/// Adds a continuation line to the field before it. `line` is all of it, without CRLF, and starts
+/// at `start`; `fields`: how many field lines were before it.
+#[cold]
+pub(crate) fn continue_field(
+    buffer: &[u8],
+    line: &[u8],
+    start: usize,
+    fields: usize,
+    head: &mut Head,
+) -> Result<Continued, Kind> {
+    if fields == 0 {
+        return Err(Kind::ObsFold);
+    }
+    if !scan::all(line, scan::VALUE) {
+        return Err(Kind::FieldValue);
+    }
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let Some(field) = head.fields.last_mut() else { return Ok(Continued::Dropped) };
+    if !buffer[field.value.end as usize..start].iter().all(blank) {
+        return Ok(Continued::Dropped);
+    }
+    // What frames, routes or authorizes is written in one line or refused.
+    if field.known.is_understood() || field.known.is_forwarding() {
+        return Err(Kind::ObsFold);
+    }
+    head.amendments.push(Amendment::Blank(Span::new(start - 2, start)));
+    let content = scan::trim(line);
+    if !content.is_empty() {
+        let content_start = start + (line.len() - scan::trim_start(line).len());
+        if field.value.is_empty() {
+            field.value.start = content_start as u32;
+        }
+        field.value.end = (content_start + content.len()) as u32;
+    }
+    Ok(Continued::Field(*field))
+}
+
 /// Trailer fields that would frame, route or authorize a message whose head is past, or that speak
 /// about the connection (RFC 9110, section 6.5.1).
 pub(crate) fn is_forbidden_trailer(name: Name) -> bool {
     name.is_hop_by_hop()
+        || name.is_forwarding()
         || matches!(
             name,
             Name::Authorization
@@ -290,15 +365,9 @@ pub(crate) fn is_forbidden_trailer(name: Name) -> bool {
                 | Name::ContentType
                 | Name::Cookie
                 | Name::Expect
-                | Name::Forwarded
                 | Name::Host
                 | Name::MaxForwards
                 | Name::Range
-                | Name::XForwardedFor
-                | Name::XForwardedHost
-                | Name::XForwardedPort
-                | Name::XForwardedPrefix
-                | Name::XForwardedProto
         )
 }
 

@@ -78,6 +78,15 @@ pub struct Field {
     pub known: Name,
 }
 
+/// A change that the bytes of a head need so that its spans say what the policy made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amendment {
+    /// The end of a line in a folded value: spaces.
+    Blank(Span),
+    /// A method: upper case.
+    UpperCase(Span),
+}
+
 /// A parsed request head. Reusable: parsing the next one clears it and keeps its capacity.
 ///
 /// All spans are offsets into the buffer that was parsed. Complete only when
@@ -115,6 +124,11 @@ pub struct Head {
     pub upgrade: bool,
     /// The value of Host; empty when absent or empty.
     pub host: Span,
+    /// A field is there by which proxies speak about a request, or one with an underscore that
+    /// [`Policy::forwarder`](crate::Policy::forwarder) let in.
+    pub forwarded: bool,
+    /// What [`amend`](Head::amend) has to do; empty under a strict policy.
+    pub amendments: Vec<Amendment>,
     /// Bytes of the head with its final empty line and a leading CRLF: the body starts here.
     pub length: usize,
 }
@@ -125,10 +139,27 @@ impl Head {
         Head { fields: Vec::with_capacity(32), ..Head::default() }
     }
 
+    /// Makes the changes in the bytes of this head that the policy has decided on. Lengths stay.
+    #[cold]
+    pub fn amend(&self, bytes: &mut [u8]) {
+        for amendment in &self.amendments {
+            match *amendment {
+                Amendment::Blank(span) => {
+                    bytes[span.start as usize..span.end as usize].fill(b' ');
+                }
+                Amendment::UpperCase(span) => {
+                    bytes[span.start as usize..span.end as usize].make_ascii_uppercase();
+                }
+            }
+        }
+    }
+
     /// Forgets everything but the capacity.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
+        let mut amendments = std::mem::take(&mut self.amendments);
         fields.clear();
-        *self = Head { fields, ..Head::default() };
+        amendments.clear();
+        *self = Head { fields, amendments, ..Head::default() };
     }
 }

@@ -27,11 +27,12 @@ mod scan;
 mod span;
 mod status;
 
+pub use authority::split_authority;
 pub use chunked::{ChunkedDecoder, DecodeError, Decoded};
 pub use date::DateCache;
 pub use error::Error;
-pub use head::{Field, Framing, Head, Method, TargetForm, Version};
-pub use limits::{Limits, Policy, UnderscoreNames};
+pub use head::{Amendment, Field, Framing, Head, Method, TargetForm, Version};
+pub use limits::{ForwarderNames, Limits, Policy, UnderscoreNames};
 pub use name::Name;
 pub use parser::{HeadParser, Progress};
 pub use percent::percent_decode;

@@ -57,9 +57,48 @@ pub enum UnderscoreNames {
     Map,
 }
 
-/// How a request is read where the operator has a choice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Names with an underscore that a trusted forwarder may send, whatever [`UnderscoreNames`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ForwarderNames {
+    /// The peer is no trusted forwarder.
+    #[default]
+    None,
+    /// These, in any case.
+    Listed(Vec<String>),
+    /// Whatever it sends.
+    All,
+}
+
+impl ForwarderNames {
+    /// Whether a field of this name may pass.
+    pub fn admit(&self, name: &[u8]) -> bool {
+        match self {
+            ForwarderNames::None => false,
+            ForwarderNames::Listed(names) => {
+                names.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
+            }
+            ForwarderNames::All => true,
+        }
+    }
+}
+
+/// How a request is read where the operator has a choice. What is off by default costs nothing
+/// while it is off: it is looked at where a request would be refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Fields with an underscore in their name.
     pub underscores: UnderscoreNames,
+    /// Which of them pass all the same.
+    pub forwarder: ForwarderNames,
+    /// Field values that go on in the next line (RFC 9112, section 5.2), with spaces for the line's
+    /// end. Fields that the server itself understands never do.
+    pub obsolete_folding: bool,
+    /// Whitespace between a field's name and its colon is dropped (RFC 9112, section 5.1).
+    pub spaces_before_colon: bool,
+    /// Any token is a method.
+    pub any_method: bool,
+    /// Methods that [`any_method`](Policy::any_method) lets in are read in upper case.
+    pub casefold_method: bool,
+    /// Any `HTTP/digit.digit`: below 1.1 it is read as 1.0, else as 1.1.
+    pub any_version: bool,
 }

@@ -161,6 +161,39 @@ impl Name {
     }
 }
 
+impl Name {
+    /// Whether proxies speak by this field about the request that they forward.
+    #[inline]
+    pub const fn is_forwarding(self) -> bool {
+        matches!(
+            self,
+            Name::Forwarded
+                | Name::XForwardedFor
+                | Name::XForwardedHost
+                | Name::XForwardedPort
+                | Name::XForwardedPrefix
+                | Name::XForwardedProto
+                | Name::XForwardedProtocol
+                | Name::XForwardedServer
+                | Name::XForwardedSsl
+        )
+    }
+
+    /// Whether the parser itself draws conclusions from the field.
+    pub(crate) const fn is_understood(self) -> bool {
+        matches!(
+            self,
+            Name::Connection
+                | Name::ContentLength
+                | Name::ContentType
+                | Name::Expect
+                | Name::Host
+                | Name::TransferEncoding
+                | Name::Upgrade
+        )
+    }
+}
+
 /// Whether `bytes` are `text`, a name of the table, in any case; eight bytes at a time.
 #[inline]
 fn equal(text: &[u8], bytes: &[u8]) -> bool {

@@ -15,9 +15,9 @@
 use memchr::memchr;
 
 use crate::error::Kind;
-use crate::fields::{self, Facts, Line};
+use crate::fields::{self, Continued, Facts, Line};
 use crate::limits::HEAD_MAX;
-use crate::request_line;
+use crate::request_line::{self, RequestLine};
 use crate::{Error, Head, Limits, Policy};
 
 /// How far the parser has come.
@@ -93,15 +93,19 @@ impl HeadParser {
         limits: &Limits,
         policy: &Policy,
     ) -> Result<Progress, Error> {
-        if self.stage == Stage::Start && !self.start(buffer, head)? {
+        if self.stage == Stage::Start && !self.start(buffer, head, policy)? {
             return Ok(Progress::Partial);
         }
         if self.searched > self.line_start && self.find_line_end(buffer).is_none() {
             return self.wait(buffer, limits);
         }
         if self.stage == Stage::RequestLine {
-            let Some(line) = request_line::read(buffer, self.line_start) else {
-                return self.give_up(buffer, limits);
+            let line = match request_line::read(buffer, self.line_start) {
+                Some(line) => line,
+                None => match self.permitted_request_line(buffer, policy, head) {
+                    Some(line) => line,
+                    None => return self.give_up(buffer, limits, policy),
+                },
             };
             if line.next - 2 - self.line_start > limits.request_line {
                 return Err(Kind::RequestLineTooLong.into());
@@ -112,16 +116,21 @@ impl HeadParser {
         }
         while self.stage == Stage::Fields {
             if self.fields >= limits.fields {
-                self.refuse_another_field(buffer)?;
+                self.refuse_another_field(buffer, policy)?;
             }
-            let Some((line, next)) = fields::read(buffer, self.line_start) else {
-                return self.give_up(buffer, limits);
+            let (line, next) = match fields::read(buffer, self.line_start) {
+                Some(read) => read,
+                None => match self.permitted_field(buffer, policy) {
+                    Some(read) => read,
+                    None if self.continues_field(buffer, head, limits, policy)? => continue,
+                    None => return self.give_up(buffer, limits, policy),
+                },
             };
             self.check_field_size(next - 2, limits)?;
             match line {
                 Line::Field(field, underscore) => {
                     self.fields += 1;
-                    self.facts.take(buffer, field, underscore, policy.underscores, head)?;
+                    self.facts.take(buffer, field, underscore, policy, head)?;
                 }
                 Line::End => {
                     self.facts.conclude(buffer, head)?;
@@ -142,7 +151,7 @@ impl HeadParser {
 
     /// Skips a leading CRLF (RFC 9112, section 2.2) and begins when there is more than that.
     #[inline]
-    fn start(&mut self, buffer: &[u8], head: &mut Head) -> Result<bool, Kind> {
+    fn start(&mut self, buffer: &[u8], head: &mut Head, policy: &Policy) -> Result<bool, Kind> {
         let start = match buffer {
             [] | [b'\r'] => return Ok(false),
             [b'\r', b'\n', ..] => 2,
@@ -153,7 +162,7 @@ impl HeadParser {
             None => return Ok(false),
             Some(b'\r') => return Err(Kind::LeadingLine),
             Some(b'\n') => return Err(Kind::BareLf),
-            Some(&byte) if !request_line::may_start_with(byte) => return Err(Kind::Method),
+            Some(&byte) if !request_line::may_start_with(byte, policy) => return Err(Kind::Method),
             Some(_) => {}
         }
         head.clear();
@@ -180,9 +189,80 @@ impl HeadParser {
         }
     }
 
+    /// The line under way without its CRLF, when it is complete and has no other CR.
+    fn whole_line<'a>(&self, buffer: &'a [u8]) -> Option<&'a [u8]> {
+        let end = self.line_start + memchr(b'\n', &buffer[self.line_start..])?;
+        buffer[self.line_start..end].strip_suffix(b"\r").filter(|line| !line.contains(&b'\r'))
+    }
+
+    /// A request line that the policy allows although it is unusual.
+    #[cold]
+    fn permitted_request_line(
+        &self,
+        buffer: &[u8],
+        policy: &Policy,
+        head: &mut Head,
+    ) -> Option<RequestLine> {
+        if !policy.any_method && !policy.any_version {
+            return None;
+        }
+        request_line::read_permitted(self.whole_line(buffer)?, self.line_start, policy, head)
+    }
+
+    /// A field line that the policy allows although it is malformed.
+    #[cold]
+    fn permitted_field(&self, buffer: &[u8], policy: &Policy) -> Option<(Line, usize)> {
+        if !policy.spaces_before_colon {
+            return None;
+        }
+        let line = self.whole_line(buffer)?;
+        let field = fields::read_spaced(line, self.line_start)?;
+        Some((field, self.line_start + line.len() + 2))
+    }
+
+    /// Whether the line was one that continues the field before it, and the policy allows that.
+    #[cold]
+    fn continues_field(
+        &mut self,
+        buffer: &[u8],
+        head: &mut Head,
+        limits: &Limits,
+        policy: &Policy,
+    ) -> Result<bool, Kind> {
+        if !policy.obsolete_folding || !matches!(buffer.get(self.line_start), Some(b' ' | b'\t')) {
+            return Ok(false);
+        }
+        let Some(line) = self.whole_line(buffer) else { return Ok(false) };
+        let end = self.line_start + line.len();
+        self.check_field_size(end, limits)?;
+        match fields::continue_field(buffer, line, self.line_start, self.fields, head)? {
+            // A field is as long as all its lines.
+            Continued::Field(field) => {
+                let start = std::mem::replace(&mut self.line_start, field.name.start as usize);
+                let checked = self.check_field_size(end, limits);
+                self.line_start = start;
+                checked?;
+            }
+            // Nothing else would bound how many of these there are.
+            Continued::Dropped => {
+                self.fields += 1;
+                if self.fields > limits.fields {
+                    return Err(Kind::TooManyFields);
+                }
+            }
+        }
+        self.next_line(end + 2);
+        Ok(true)
+    }
+
     /// The line under way could not be read: it is incomplete, or it breaks a rule.
     #[cold]
-    fn give_up(&mut self, buffer: &[u8], limits: &Limits) -> Result<Progress, Error> {
+    fn give_up(
+        &mut self,
+        buffer: &[u8],
+        limits: &Limits,
+        policy: &Policy,
+    ) -> Result<Progress, Error> {
         let Some(line_end) = self.find_line_end(buffer) else {
             return self.wait(buffer, limits);
         };
@@ -197,9 +277,9 @@ impl HeadParser {
         } else if line.contains(&b'\r') {
             Kind::BareCr
         } else if self.stage == Stage::RequestLine {
-            request_line::diagnose(line)
+            request_line::diagnose(line, policy)
         } else {
-            fields::diagnose(line)
+            fields::diagnose(line, policy)
         };
         Err(kind.into())
     }
@@ -243,9 +323,11 @@ impl HeadParser {
 
     /// With as many fields as are allowed, the next line can only be the empty one.
     #[cold]
-    fn refuse_another_field(&self, buffer: &[u8]) -> Result<(), Kind> {
+    fn refuse_another_field(&self, buffer: &[u8], policy: &Policy) -> Result<(), Kind> {
         match buffer.get(self.line_start) {
             None | Some(b'\r' | b'\n') => Ok(()),
+            // It may be a part of the last field.
+            Some(b' ' | b'\t') if policy.obsolete_folding => Ok(()),
             Some(_) => Err(Kind::TooManyFields),
         }
     }

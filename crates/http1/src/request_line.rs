@@ -6,7 +6,7 @@
 use crate::authority::Authority;
 use crate::error::Kind;
 use crate::scan;
-use crate::{Head, Method, Span, TargetForm, Version};
+use crate::{Amendment, Head, Method, Policy, Span, TargetForm, Version};
 
 /// Gunicorn's bounds for the length of a method.
 const METHOD_SHORTEST: usize = 3;
@@ -70,8 +70,66 @@ pub(crate) fn read(buffer: &[u8], start: usize) -> Option<RequestLine> {
 /// Whether a request line may start with this byte. Known at once, so that a TLS handshake on a
 /// plain port is refused before it ever sends a line's end.
 #[inline]
-pub(crate) fn may_start_with(byte: u8) -> bool {
-    scan::is(byte, scan::METHOD)
+pub(crate) fn may_start_with(byte: u8, policy: &Policy) -> bool {
+    scan::is(byte, scan::METHOD) || policy.any_method && scan::is(byte, scan::TOKEN)
+}
+
+/// Reads a request line that [`read`] has given up on, with the methods and versions that the
+/// policy allows beside. `line` is all of it, without CRLF, and starts at `start`.
+#[cold]
+pub(crate) fn read_permitted(
+    line: &[u8],
+    start: usize,
+    policy: &Policy,
+    head: &mut Head,
+) -> Option<RequestLine> {
+    let mut parts = line.split(|&byte| byte == b' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+        return None;
+    }
+    if !may_be_method(method, policy) {
+        return None;
+    }
+    let version = match version.strip_prefix(b"HTTP/")? {
+        b"1.1" => Version::Http11,
+        b"1.0" => Version::Http10,
+        [major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] if policy.any_version => {
+            // The server answers in what it speaks (RFC 9110, section 2.5).
+            if (major, minor) < (&b'1', &b'1') { Version::Http10 } else { Version::Http11 }
+        }
+        _ => return None,
+    };
+    let method_end = start + method.len();
+    let target_start = method_end + 1;
+    let target_end = target_start + target.len();
+    let place = |mark: &[u8]| {
+        let found = target.iter().position(|byte| mark.contains(byte));
+        found.map_or(target_end, |at| target_start + at)
+    };
+    let method = if policy.casefold_method && !is_usual_method(method) {
+        head.amendments.push(Amendment::UpperCase(Span::new(start, method_end)));
+        method_of(&method.to_ascii_uppercase())
+    } else {
+        method_of(method)
+    };
+    Some(RequestLine {
+        method,
+        method_end,
+        path_end: place(b"?#"),
+        query_end: place(b"#"),
+        target_end,
+        version,
+        next: start + line.len() + 2,
+    })
+}
+
+fn is_usual_method(method: &[u8]) -> bool {
+    scan::all(method, scan::METHOD) && (METHOD_SHORTEST..=METHOD_LONGEST).contains(&method.len())
+}
+
+fn may_be_method(method: &[u8], policy: &Policy) -> bool {
+    is_usual_method(method) || policy.any_method && scan::is_token(method)
 }
 
 fn method_of(bytes: &[u8]) -> Method {
@@ -162,12 +220,10 @@ pub(crate) fn default_port(target: &[u8]) -> Option<u16> {
 /// Which rule a request line breaks that [`read`] has given up on. `line` is all of it, without
 /// CRLF.
 #[cold]
-pub(crate) fn diagnose(line: &[u8]) -> Kind {
+pub(crate) fn diagnose(line: &[u8], policy: &Policy) -> Kind {
     let mut parts = line.splitn(3, |&byte| byte == b' ');
     let method = parts.next().unwrap_or_default();
-    if !scan::all(method, scan::METHOD)
-        || !(METHOD_SHORTEST..=METHOD_LONGEST).contains(&method.len())
-    {
+    if !may_be_method(method, policy) {
         return Kind::Method;
     }
     let Some(target) = parts.next() else {

@@ -73,10 +73,23 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 /// The bytes without SP and TAB on both sides.
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// The bytes without SP and TAB before them.
+#[inline]
+pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let [b' ' | b'\t', tail @ ..] = rest {
         rest = tail;
     }
+    rest
+}
+
+/// The bytes without SP and TAB behind them.
+#[inline]
+pub(crate) fn trim_end(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
     while let [head @ .., b' ' | b'\t'] = rest {
         rest = head;
     }

@@ -7,7 +7,8 @@ change one. Sources are read by the application (`monoceros.app`); this class kn
 import argparse
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from monoceros.config import settings as table  # fills KNOWN_SETTINGS
@@ -200,6 +201,14 @@ class Config:
         word = self.env_orig.get("SENDFILE", "").strip().lower()
         return word in _SENDFILE_WORDS if word else True
 
+    def forwarded_allow_networks(self) -> list[IPv4Network | IPv6Network]:
+        """`forwarded_allow_ips` without ``*``."""
+        return _networks(self.settings["forwarded_allow_ips"].get())
+
+    def proxy_allow_networks(self) -> list[IPv4Network | IPv6Network]:
+        """`proxy_allow_ips` without ``*``."""
+        return _networks(self.settings["proxy_allow_ips"].get())
+
     @property
     def identity(self) -> Identity:
         """Whom the workers run as."""
@@ -226,6 +235,10 @@ class Config:
     @property
     def ssl_options(self) -> dict[str, Any]:
         return {}
+
+
+def _networks(items: Iterable[str]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(item) for item in items if item != "*"]
 
 
 def _show(value: Any) -> str:

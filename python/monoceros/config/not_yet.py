@@ -33,8 +33,7 @@ class NotYet:
 
     default: the value that describes what this server does, and what `Config` answers.
     harmless_values: further values that ask for nothing else.
-    boolean: the flag has no value. appended: it may be given several times. optional: its value
-    may be left out, and is then this.
+    boolean: the flag has no value. appended: it may be given several times.
     """
 
     name: str
@@ -44,7 +43,6 @@ class NotYet:
     harmless_values: tuple[Any, ...] = ()
     boolean: bool = False
     appended: bool = False
-    optional: str | None = None
     hook: bool = False
     note: str = ""
 
@@ -77,11 +75,6 @@ class NotYet:
 
 
 _LOOPBACK = ["127.0.0.1", "::1"]
-_HEADERS = {
-    "X-FORWARDED-PROTOCOL": "ssl",
-    "X-FORWARDED-PROTO": "https",
-    "X-FORWARDED-SSL": "on",
-}
 _R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
 
 _TABLE: Sequence[NotYet] = (
@@ -106,39 +99,9 @@ _TABLE: Sequence[NotYet] = (
     NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
     NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
     NotYet("tmp_upload_dir", _H),
-    # Who is trusted, and what a request may look like
-    NotYet("forwarded_allow_ips", _R, _LOOPBACK, ("--forwarded-allow-ips",)),
-    NotYet("secure_scheme_headers", _R, _HEADERS),
-    NotYet("forwarder_headers", _R, ["SCRIPT_NAME", "PATH_INFO"], ("--forwarder-headers",)),
-    NotYet("header_map", _R, "drop", ("--header-map",)),
-    NotYet(
-        "proxy_protocol",
-        _R,
-        "off",
-        ("--proxy-protocol",),
-        harmless_values=(False, "false", "0", "none"),
-        optional="auto",
-    ),
-    NotYet("proxy_allow_ips", _R, _LOOPBACK, ("--proxy-allow-from",)),
+    # Protocols and parsers
     NotYet("protocol", _R, "http", ("--protocol",)),
     NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
-    NotYet("permit_obsolete_folding", _U, False, ("--permit-obsolete-folding",), boolean=True),
-    NotYet("strip_header_spaces", _U, False, ("--strip-header-spaces",), boolean=True),
-    NotYet(
-        "permit_unconventional_http_method",
-        _U,
-        False,
-        ("--permit-unconventional-http-method",),
-        boolean=True,
-    ),
-    NotYet(
-        "permit_unconventional_http_version",
-        _U,
-        False,
-        ("--permit-unconventional-http-version",),
-        boolean=True,
-    ),
-    NotYet("casefold_http_method", _U, False, ("--casefold-http-method",), boolean=True),
     NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
     # Development
     NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),

@@ -49,8 +49,7 @@ def build_parser(
                 entry=entry,
                 warn=warn,
                 dest=argparse.SUPPRESS,
-                nargs=0 if entry.boolean else "?" if entry.optional else None,
-                const=entry.optional,
+                nargs=0 if entry.boolean else None,
                 default=argparse.SUPPRESS,
                 help=argparse.SUPPRESS,
             )

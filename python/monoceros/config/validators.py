@@ -10,6 +10,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import ipaddress
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -98,6 +99,44 @@ def validate_list_string(value: Any) -> list[str]:
     return kept
 
 
+def validate_csv(value: Any) -> list[str]:
+    """Text that lists items with commas between, or a list of them."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return validate_list_string(value)
+
+
+def validate_networks(value: Any) -> list[str]:
+    """Like `validate_csv`; each item is an IP address, a network without host bits, or ``*``."""
+    items = validate_csv(value)
+    for item in items:
+        if item == "*":
+            continue
+        try:
+            ipaddress.ip_network(item)
+        except ValueError as error:
+            raise ValueError(
+                f"must list IP addresses, networks such as 10.0.0.0/8, or *: {error}"
+            ) from error
+    return items
+
+
+def validate_choice(*words: str) -> Callable[[Any], str]:
+    """A validator for text that is one of these words, in any case."""
+
+    def validate(value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"must be one of {', '.join(words)}, not {value!r}")
+        word = value.strip().lower()
+        if word not in words:
+            near = difflib.get_close_matches(word, words, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"must be one of {', '.join(words)}, not {value!r}{hint}")
+        return word
+
+    return validate
+
+
 def validate_environment(value: Any) -> list[str]:
     """A list of NAME=VALUE."""
     items = validate_list_string(value)
@@ -124,13 +163,7 @@ def validate_class(value: Any) -> Any:
 
 def validate_log_level(value: Any) -> str:
     """One of LOG_LEVELS, in any case."""
-    text = validate_string(value)
-    level = (text or "").lower()
-    if level not in LOG_LEVELS:
-        near = difflib.get_close_matches(level, LOG_LEVELS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}{hint}")
-    return level
+    return validate_choice(*LOG_LEVELS)(validate_string(value) or "")
 
 
 def validate_user(value: Any) -> int | None:

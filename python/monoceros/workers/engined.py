@@ -1,18 +1,40 @@
 """What the worker classes that run on the engine share."""
 
+import ipaddress
 import logging
 import signal
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, ClassVar, Final
 
 from monoceros import SERVER_SOFTWARE, _core
+from monoceros.config.settings.permissions import PERMISSIONS, warnings
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
 from monoceros.workers.observer import make_access, make_observer
 
 #: The signals that order a worker to end.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def trust_options(cfg: Any) -> dict[str, Any]:
+    """Whose word counts about a request, and what a request may look like."""
+    return {
+        "forwarded_allow_ips": normalized(cfg.forwarded_allow_ips),
+        "secure_scheme_headers": list(cfg.secure_scheme_headers.items()),
+        "trusted_proxy_headers": cfg.trusted_proxy_headers,
+        "forwarder_headers": cfg.forwarder_headers,
+        "header_map": cfg.header_map,
+        "proxy_protocol": cfg.proxy_protocol,
+        "proxy_allow_ips": normalized(cfg.proxy_allow_ips),
+        **{name: bool(getattr(cfg, name)) for name in PERMISSIONS},
+    }
+
+
+def normalized(networks: Iterable[str]) -> list[str]:
+    """Addresses and networks as ADDRESS/BITS; ``*`` stays."""
+    return [text if text == "*" else str(ipaddress.ip_network(text)) for text in networks]
 
 
 class EngineWorker(Worker):
@@ -36,6 +58,13 @@ class EngineWorker(Worker):
     def threads(self) -> int:
         """App threads of this worker."""
         return 1
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Say in the log what the configuration lets in that a strict server would refuse."""
+        super().check_config(cfg, log)
+        for line in warnings(cfg):
+            log.warning("%s", line)
 
     def options(self) -> dict[str, Any]:
         """The engine's options; times in seconds, 0 = off."""
@@ -61,6 +90,7 @@ class EngineWorker(Worker):
             "limit_request_line": cfg.limit_request_line,
             "limit_request_fields": cfg.limit_request_fields,
             "limit_request_field_size": cfg.limit_request_field_size,
+            **trust_options(cfg),
             "sendfile": cfg.sendfile,
             "server_software": SERVER_SOFTWARE,
             "lifeline": self.seat.lifeline,

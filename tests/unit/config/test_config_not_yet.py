@@ -20,12 +20,8 @@ MISSING = "is not supported by this release"
         ("reload", "false"),
         ("certfile", None),
         ("certfile", ""),
-        ("forwarded_allow_ips", "127.0.0.1,::1"),
-        ("forwarded_allow_ips", "127.0.0.1, ::1"),
-        ("secure_scheme_headers", dict(NOT_YET["secure_scheme_headers"].default)),
-        ("proxy_protocol", False),
-        ("proxy_protocol", "off"),
-        ("proxy_protocol", "none"),
+        ("uwsgi_allow_ips", "127.0.0.1,::1"),
+        ("uwsgi_allow_ips", "127.0.0.1, ::1"),
         ("protocol", "HTTP"),
         ("http_protocols", "h1"),
         ("http_protocols", ["h1"]),
@@ -53,13 +49,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
         ("cert_reqs", 2),
         ("ciphers", "HIGH"),
         ("ssl_context", lambda conf, factory: None),
-        ("forwarded_allow_ips", "*"),
-        ("secure_scheme_headers", {"X-SSL": "1"}),
-        ("forwarder_headers", "*"),
-        ("header_map", "refuse"),
-        ("proxy_protocol", True),
-        ("proxy_protocol", "v2"),
-        ("proxy_allow_ips", "*"),
         ("protocol", "uwsgi"),
         ("uwsgi_allow_ips", "*"),
         ("paste", "site.ini"),
@@ -99,7 +88,7 @@ def test_another_value_is_warned_about_in_one_line(
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
     assert cfg.daemon is False
     assert cfg.certfile is None
-    assert cfg.forwarded_allow_ips == ["127.0.0.1", "::1"]
+    assert cfg.uwsgi_allow_ips == ["127.0.0.1", "::1"]
     assert cfg.syslog is False
 
 
@@ -108,12 +97,11 @@ class TestCommandLine:
         "line",
         [
             "--certfile x app",
-            "--proxy-protocol app",
             "--daemon app",
             "-D app",
             "--reload app",
             "--statsd-host h:1 app",
-            "--forwarded-allow-ips=* app",
+            "--uwsgi-allow-from=* app",
             "app --http-protocols h2",
         ],
     )
@@ -148,8 +136,7 @@ class TestCommandLine:
         "line",
         [
             "--http-protocols h1 app",
-            "--forwarded-allow-ips 127.0.0.1,::1 app",
-            "--proxy-protocol off app",
+            "--uwsgi-allow-from 127.0.0.1,::1 app",
             "--no-control-socket app",
             "--control-socket-mode 0600 app",
         ],
@@ -170,5 +157,5 @@ class TestCommandLine:
 def test_every_refusal_on_the_command_line_is_one_in_a_config_file() -> None:
     # Who moves an option from one to the other must not lose its safety.
     for entry in NOT_YET.values():
-        if entry.name.startswith(("ssl", "cert", "key", "ca_", "proxy", "forward")):
+        if entry.name.startswith(("ssl", "cert", "key", "ca_", "uwsgi")):
             assert entry.fate is Fate.REFUSED, entry.name

@@ -1,10 +1,12 @@
 //! What is made once per connection for the app: the client's address and `gunicorn.socket`.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use monoceros_engine::Exchange;
+use monoceros_proxy::proxy_protocol::Header;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -16,12 +18,23 @@ use crate::wsgi::Wsgi;
 
 /// Kept with a connection.
 pub struct Client {
-    /// "" for a unix socket.
+    /// Who is connected: whom a PROXY protocol header has named, else the socket's peer. "" for a
+    /// unix socket.
     pub address: Py<PyString>,
     /// None for a unix socket.
     pub port: Option<Py<PyString>>,
+    /// What a PROXY protocol header has said.
+    pub proxied: Option<Proxied>,
     pub socket: Py<ClientSocket>,
     shared: Arc<Shared>,
+}
+
+/// A PROXY protocol header, for the environ.
+pub struct Proxied {
+    /// `TCP4`, `TCP6`, `UNKNOWN` or `LOCAL`.
+    pub protocol: Py<PyString>,
+    /// The address and the port that the client connected to, where it is told.
+    pub destination: Option<(Py<PyString>, Py<PyString>)>,
 }
 
 /// What a connection and the app's view of its socket share.
@@ -49,20 +62,33 @@ impl Drop for Client {
 
 impl Client {
     pub fn new(py: Python<'_>, exchange: &Exchange<Wsgi>) -> PyResult<Client> {
-        let (address, port) = match exchange.peer() {
+        let (address, port) = match exchange.connected() {
             Some(peer) => {
-                let address = PyString::new(py, &peer.ip().to_canonical().to_string()).unbind();
-                let port = PyString::new(py, itoa::Buffer::new().format(peer.port())).unbind();
+                let (address, port) = address_and_port(py, peer);
                 (address, Some(port))
             }
             None => (PyString::new(py, "").unbind(), None),
         };
+        let proxied = exchange.proxied().map(|header| Proxied {
+            protocol: PyString::new(py, header.protocol()).unbind(),
+            destination: match *header {
+                Header::Tcp { destination, .. } => Some(address_and_port(py, destination)),
+                Header::Local | Header::Unknown => None,
+            },
+        });
         let number = exchange.socket().map_or(-1, |socket| socket.as_raw_fd());
         let number = AtomicI32::new(number);
         let shared = Arc::new(Shared { number, taken: AtomicBool::new(false) });
         let socket = ClientSocket { shared: Arc::clone(&shared), real: PyOnceLock::new() };
-        Ok(Client { address, port, socket: Py::new(py, socket)?, shared })
+        Ok(Client { address, port, proxied, socket: Py::new(py, socket)?, shared })
     }
+}
+
+/// An address as apps see it: IPv4 is IPv4, whatever socket it came through.
+fn address_and_port(py: Python<'_>, address: SocketAddr) -> (Py<PyString>, Py<PyString>) {
+    let host = PyString::new(py, &address.ip().to_canonical().to_string());
+    let port = PyString::new(py, itoa::Buffer::new().format(address.port()));
+    (host.unbind(), port.unbind())
 }
 
 /// `gunicorn.socket`: becomes a real socket when somebody looks. From then on the connection is

@@ -3,8 +3,8 @@
 //! A prepared dict with everything that never changes is cloned, which copies its table as it is;
 //! what the request says is filled in. Names of known fields are interned once.
 
-use monoceros_engine::{Body, Exchange};
-use monoceros_http1::{Head, Method, Name, TargetForm, Version, percent_decode};
+use monoceros_engine::{Body, Exchange, Origin, Scheme};
+use monoceros_http1::{Head, Method, Name, TargetForm, Version, percent_decode, split_authority};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
@@ -55,6 +55,12 @@ keys! {
     remote_port "REMOTE_PORT",
     wsgi_input "wsgi.input",
     socket "gunicorn.socket",
+    url_scheme "wsgi.url_scheme",
+    script_name "SCRIPT_NAME",
+    host "HTTP_HOST",
+    proxy_protocol "PROXY_PROTOCOL",
+    proxy_addr "PROXY_ADDR",
+    proxy_port "PROXY_PORT",
 }
 
 /// Known fields fit into the bits of one word that remembers which have been seen.
@@ -73,11 +79,13 @@ pub struct Environs {
     slash: Py<PyString>,
     empty: Py<PyString>,
     script_name: String,
+    /// Of a request about which nobody says more than its connection.
+    scheme: Scheme,
     scratch: Vec<u8>,
 }
 
-/// PATH_INFO does not begin with the SCRIPT_NAME that the operator has set.
-pub struct NotUnderScriptName;
+/// The path is not under the SCRIPT_NAME that the operator or a trusted proxy has set.
+pub struct NotUnderScriptName(pub String);
 
 impl Environs {
     pub fn new(
@@ -120,6 +128,7 @@ impl Environs {
             slash: PyString::intern(py, "/").unbind(),
             empty: PyString::intern(py, "").unbind(),
             script_name: facts.script_name.trim_end_matches('/').to_owned(),
+            scheme: if facts.url_scheme == "https" { Scheme::Https } else { Scheme::Http },
             scratch: Vec::new(),
         })
     }
@@ -137,15 +146,23 @@ impl Environs {
             set(&environ, &self.keys.wsgi_input, &input)?;
         }
         let (head, bytes) = exchange.head();
-        if !self.set_request_line(py, &environ, head, bytes)? {
-            return Ok(Err(NotUnderScriptName));
+        let origin = exchange.origin();
+        let script_name = origin.and_then(|origin| origin.script_name);
+        let script_name = script_name.map(|span| without_slashes_behind(span.of(bytes)));
+        if !self.set_request_line(py, &environ, head, bytes, script_name)? {
+            let name = script_name.unwrap_or(self.script_name.as_bytes());
+            return Ok(Err(NotUnderScriptName(String::from_utf8_lossy(name).into_owned())));
         }
         if let Place::Unix { path } = &self.places[listener] {
-            let (name, port) = host_and_port(head.host.of(bytes), path);
+            let scheme = origin.and_then(|origin| origin.scheme).unwrap_or(self.scheme);
+            let (name, port) = host_and_port(head.host.of(bytes), path, scheme);
             set(&environ, &self.keys.server_name, &latin1(py, &name)?)?;
             set(&environ, &self.keys.server_port, &latin1(py, &port)?)?;
         }
         self.set_fields(py, &environ, head, bytes)?;
+        if let Some(origin) = origin {
+            self.set_origin(py, &environ, origin, head.host.of(bytes))?;
+        }
         Ok(Ok(environ))
     }
 
@@ -165,7 +182,57 @@ impl Environs {
             Some(port) => set(environ, &self.keys.remote_port, port.bind(py))?,
             None => environ.del_item(self.keys.remote_port.bind(py))?,
         }
+        if let Some(proxied) = &client.proxied {
+            set(environ, &self.keys.proxy_protocol, proxied.protocol.bind(py))?;
+            if let Some((address, port)) = &proxied.destination {
+                set(environ, &self.keys.proxy_addr, address.bind(py))?;
+                set(environ, &self.keys.proxy_port, port.bind(py))?;
+            }
+        }
         set(environ, &self.keys.socket, client.socket.bind(py))
+    }
+
+    /// What trusted proxies say about the request takes the place of what the connection says.
+    #[cold]
+    fn set_origin<'py>(
+        &self,
+        py: Python<'py>,
+        environ: &Bound<'py, PyDict>,
+        origin: &Origin,
+        host: &[u8],
+    ) -> PyResult<()> {
+        let keys = &self.keys;
+        if let Some(scheme) = origin.scheme {
+            set(environ, &keys.url_scheme, PyString::intern(py, scheme_name(scheme)).as_any())?;
+        }
+        if let Some(node) = origin.client {
+            set(environ, &keys.remote_addr, &PyString::new(py, &node.address.to_string()))?;
+            match node.port {
+                Some(port) => {
+                    set(environ, &keys.remote_port, &PyString::new(py, &port.to_string()))?;
+                }
+                // That of the proxy's end of the connection would be another's.
+                None if environ.contains(keys.remote_port.bind(py))? => {
+                    environ.del_item(keys.remote_port.bind(py))?;
+                }
+                None => {}
+            }
+        }
+        let told = origin.host.as_deref().unwrap_or(host);
+        if (origin.host.is_some() || origin.port.is_some())
+            && let Some((name, port)) = split_authority(told)
+        {
+            let default = default_port(origin.scheme.unwrap_or(self.scheme));
+            let port = origin.port.or(port).unwrap_or(default);
+            let mut authority = name.to_vec();
+            if port != default {
+                authority.extend_from_slice(format!(":{port}").as_bytes());
+            }
+            set(environ, &keys.host, &latin1(py, &authority)?)?;
+            set(environ, &keys.server_name, &latin1(py, name)?)?;
+            set(environ, &keys.server_port, &PyString::new(py, &port.to_string()))?;
+        }
+        Ok(())
     }
 
     /// None for an empty body: the template has one.
@@ -195,8 +262,16 @@ impl Environs {
         environ: &Bound<'py, PyDict>,
         head: &Head,
         bytes: &[u8],
+        forwarded_script_name: Option<&[u8]>,
     ) -> PyResult<bool> {
         let keys = &self.keys;
+        let script_name = match forwarded_script_name {
+            Some(name) => {
+                set(environ, &keys.script_name, &latin1(py, name)?)?;
+                name
+            }
+            None => self.script_name.as_bytes(),
+        };
         if head.method != Method::Get {
             match self.methods.iter().find(|(method, _)| *method == head.method) {
                 Some((_, text)) => set(environ, &keys.request_method, text.bind(py))?,
@@ -218,7 +293,7 @@ impl Environs {
             let raw = latin1(py, target)?;
             set(environ, &keys.raw_uri, &raw)?;
             if path.len() == target.len() && memchr::memchr(b'%', path).is_none() {
-                if self.script_name.is_empty() {
+                if script_name.is_empty() {
                     set(environ, &keys.path_info, &raw)?;
                     return Ok(true);
                 }
@@ -228,12 +303,14 @@ impl Environs {
                 set(environ, &keys.path_info, self.empty.bind(py))?;
             }
         }
-        if path.is_empty() || path == b"/" && self.script_name.is_empty() {
+        if path.is_empty() || path == b"/" && script_name.is_empty() {
             return Ok(true);
         }
         self.scratch.clear();
         percent_decode(path, &mut self.scratch);
-        let Some(rest) = self.scratch.strip_prefix(self.script_name.as_bytes()) else {
+        // A mount point ends where a part of the path ends: /app is none of /apple.
+        let rest = self.scratch.strip_prefix(script_name);
+        let Some(rest) = rest.filter(|rest| matches!(rest.first(), None | Some(b'/'))) else {
             return Ok(false);
         };
         set(environ, &keys.path_info, &latin1(py, rest)?)?;
@@ -273,6 +350,14 @@ impl Environs {
     }
 }
 
+/// A mount point as the environment variable's: `/app/` is `/app`, and `/` is none.
+fn without_slashes_behind(mut path: &[u8]) -> &[u8] {
+    while let [rest @ .., b'/'] = path {
+        path = rest;
+    }
+    path
+}
+
 fn joined(
     first: &Bound<'_, PyAny>,
     between: &str,
@@ -281,8 +366,22 @@ fn joined(
     Ok(format!("{}{between}{}", first.extract::<String>()?, second.to_str()?))
 }
 
+const fn scheme_name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    }
+}
+
+const fn default_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    }
+}
+
 /// SERVER_NAME and SERVER_PORT behind a unix socket: what the client calls us.
-fn host_and_port(host: &[u8], path: &str) -> (Vec<u8>, Vec<u8>) {
+fn host_and_port(host: &[u8], path: &str, scheme: Scheme) -> (Vec<u8>, Vec<u8>) {
     if host.is_empty() {
         return (path.as_bytes().to_vec(), Vec::new());
     }
@@ -292,7 +391,7 @@ fn host_and_port(host: &[u8], path: &str) -> (Vec<u8>, Vec<u8>) {
         Some(colon) if bracket.is_none_or(|bracket| colon > bracket) => {
             (host[..colon].to_vec(), host[colon + 1..].to_vec())
         }
-        _ => (host.to_vec(), b"80".to_vec()),
+        _ => (host.to_vec(), default_port(scheme).to_string().into_bytes()),
     }
 }
 

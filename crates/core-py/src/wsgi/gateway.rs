@@ -15,7 +15,7 @@ use crate::capi::{call2, next};
 use crate::wsgi::FileWrapper;
 use crate::wsgi::access::{Access, Clock, Fate};
 use crate::wsgi::client::Client;
-use crate::wsgi::environ::{Environs, Facts, Place};
+use crate::wsgi::environ::{Environs, Facts, NotUnderScriptName, Place};
 use crate::wsgi::observed::{Observed, Request};
 use crate::wsgi::responder::{BodyWriter, Callables, ShortBody};
 
@@ -193,11 +193,10 @@ impl Wsgi {
         let since = exchange.since();
         let environ = match local.environs.make(py, exchange).map_err(early)? {
             Ok(environ) => environ,
-            Err(_) => {
+            Err(NotUnderScriptName(name)) => {
                 let text = format!(
-                    "the request's path is not under SCRIPT_NAME {:?}: check the environment \
-                     variable of that name, or what the proxy forwards",
-                    self.facts.script_name
+                    "the request's path is not under SCRIPT_NAME {name:?}: check the environment \
+                     variable of that name, or what the proxy forwards"
                 );
                 return Err((None, Failure::Broken(text)));
             }

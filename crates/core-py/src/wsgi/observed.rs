@@ -1,9 +1,12 @@
 //! What hooks and loggers see of a request and its response: Gunicorn's attributes. Made only for
 //! workers that have somebody to show them to.
 
-use monoceros_engine::Exchange;
+use std::net::SocketAddr;
+
 use monoceros_engine::clock::Moment;
+use monoceros_engine::{Exchange, Scheme};
 use monoceros_http1::Version;
+use monoceros_proxy::proxy_protocol::Header;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
@@ -58,12 +61,9 @@ impl Request {
         let minor = if head.version == Version::Http10 { 0 } else { 1 };
         let target = head.target.of(bytes);
         let fragment = memchr::memchr(b'#', target).map_or(&b""[..], |mark| &target[mark + 1..]);
-        let peer: Py<PyAny> = match exchange.peer() {
-            Some(peer) => {
-                let host = peer.ip().to_canonical().to_string();
-                (host, peer.port()).into_pyobject(py)?.into_any().unbind()
-            }
-            None => PyString::new(py, "").into_any().unbind(),
+        let scheme = match exchange.origin().and_then(|origin| origin.scheme) {
+            Some(Scheme::Https) => "https",
+            Some(Scheme::Http) | None => "http",
         };
         let request = Request {
             method: latin1(py, head.method_span.of(bytes))?.unbind(),
@@ -75,12 +75,12 @@ impl Request {
             headers: headers.unbind(),
             trailers: PyList::empty(py).unbind(),
             body: py.None(),
-            scheme: PyString::intern(py, "http").unbind(),
-            remote_addr: peer.clone_ref(py),
-            peer_addr: peer,
+            scheme: PyString::intern(py, scheme).unbind(),
+            remote_addr: pair(py, exchange.client())?,
+            peer_addr: pair(py, exchange.peer())?,
             req_number: exchange.request_number(),
             must_close: !exchange.keep_alive(),
-            proxy_protocol_info: None,
+            proxy_protocol_info: exchange.proxied().map(|it| proxy_info(py, it)).transpose()?,
             cfg: None,
             unreader: None,
         };
@@ -92,6 +92,30 @@ impl Request {
         request.borrow_mut().body = body.map_or_else(|| request.py().None(), Bound::unbind);
         Ok(())
     }
+}
+
+/// (host, port), or "" for a unix socket.
+fn pair(py: Python<'_>, address: Option<SocketAddr>) -> PyResult<Py<PyAny>> {
+    match address {
+        Some(address) => {
+            let host = address.ip().to_canonical().to_string();
+            Ok((host, address.port()).into_pyobject(py)?.into_any().unbind())
+        }
+        None => Ok(PyString::new(py, "").into_any().unbind()),
+    }
+}
+
+/// Gunicorn's description of a PROXY protocol header.
+fn proxy_info(py: Python<'_>, header: &Header) -> PyResult<Py<PyAny>> {
+    let info = PyDict::new(py);
+    info.set_item("proxy_protocol", header.protocol())?;
+    if let Header::Tcp { source, destination } = header {
+        info.set_item("client_addr", source.ip().to_string())?;
+        info.set_item("client_port", source.port())?;
+        info.set_item("proxy_addr", destination.ip().to_string())?;
+        info.set_item("proxy_port", destination.port())?;
+    }
+    Ok(info.into_any().unbind())
 }
 
 /// What became of a request.

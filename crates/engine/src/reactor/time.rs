@@ -29,7 +29,7 @@ impl<G: Gateway> Reactor<G> {
             (Class::Silent | Class::Idle, Phase::Idle) => self.close(connection),
             (Class::Head, Phase::Head) | (Class::Body, Phase::Body) => {
                 let what = if class == Class::Head { "request head" } else { "request body" };
-                let peer = peer_name(connection.peer);
+                let peer = peer_name(connection.client());
                 self.notices
                     .push(Severity::Info, || format!("{what} from {peer} took too long: 408"));
                 self.reject(connection, Status::REQUEST_TIMEOUT, &[]);
@@ -39,7 +39,7 @@ impl<G: Gateway> Reactor<G> {
                 self.connections.put(connection);
             }
             (Class::Write, Phase::Writing) => {
-                let peer = peer_name(connection.peer);
+                let peer = peer_name(connection.client());
                 self.notices.push(Severity::Info, || {
                     format!("{peer} has stopped reading its response: connection closed")
                 });

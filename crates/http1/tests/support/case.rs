@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use monoceros_http1::{Limits, Policy, UnderscoreNames};
+use monoceros_http1::{ForwarderNames, Limits, Policy, UnderscoreNames};
 
 pub struct Case {
     /// Folder and file name.
@@ -59,6 +59,18 @@ impl Case {
             ["underscores", "drop"] => self.policy.underscores = UnderscoreNames::Drop,
             ["underscores", "refuse"] => self.policy.underscores = UnderscoreNames::Refuse,
             ["underscores", "map"] => self.policy.underscores = UnderscoreNames::Map,
+            ["forwarder", "*"] => self.policy.forwarder = ForwarderNames::All,
+            ["forwarder", name] => {
+                self.policy.forwarder = ForwarderNames::Listed(vec![name.to_owned()]);
+            }
+            ["permit", "obsolete-folding"] => self.policy.obsolete_folding = true,
+            ["permit", "header-spaces"] => self.policy.spaces_before_colon = true,
+            ["permit", "any-method"] => self.policy.any_method = true,
+            ["permit", "any-method-casefold"] => {
+                self.policy.any_method = true;
+                self.policy.casefold_method = true;
+            }
+            ["permit", "any-version"] => self.policy.any_version = true,
             _ => panic!("{}: unknown setting: {line}", self.name),
         }
     }

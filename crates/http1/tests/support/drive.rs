@@ -44,7 +44,10 @@ pub fn outcome(pieces: &[&[u8]], limits: &Limits, policy: &Policy) -> String {
         None if parser.is_idle(&buffer) => "incomplete idle\n".to_owned(),
         None => "incomplete head\n".to_owned(),
         Some(body) if !body.complete => "incomplete body\n".to_owned(),
-        Some(body) => accepted(&buffer, &head, &body),
+        Some(body) => {
+            head.amend(&mut buffer);
+            accepted(&buffer, &head, &body)
+        }
     }
 }
 
@@ -178,6 +181,9 @@ fn accepted(buffer: &[u8], head: &Head, body: &Body) -> String {
     line("connection", if head.persistent { b"keep" } else { b"close" });
     if head.upgrade {
         line("upgrade", b"yes");
+    }
+    if head.forwarded {
+        line("forwarded", b"yes");
     }
     if head.expect_continue {
         line("expect", b"100-continue");

@@ -5,7 +5,7 @@ use monoceros_http1::{Head, HeadParser, Limits, Policy, Progress, UnderscoreName
 
 /// Whether both accepted; panics when httparse contradicts what was accepted here.
 pub fn agree(input: &[u8]) -> bool {
-    let policy = Policy { underscores: UnderscoreNames::Map };
+    let policy = Policy { underscores: UnderscoreNames::Map, ..Policy::default() };
     let mut head = Head::new();
     let progress = HeadParser::new().parse(input, &mut head, &Limits::default(), &policy);
     if progress != Ok(Progress::Complete) {
