@@ -46,6 +46,10 @@ impl<G: Gateway> Reactor<G> {
             while let Accepted::Connection(socket, peer) = self.listeners.accept(index, self.now) {
                 let mut connection = Box::new(Connection::new(socket, index, peer));
                 self.connections.admit(&mut connection);
+                if !self.secure(&mut connection) {
+                    self.close(connection);
+                    continue;
+                }
                 let token = connection.key.token();
                 self.connections.put(connection);
                 self.events.push_back((Source::Connection(token), EventFlags::IN));

@@ -26,6 +26,7 @@ mod receive;
 pub mod scoreboard;
 mod spool;
 mod system;
+pub mod tls;
 mod work;
 
 pub use body::Body;

@@ -1,5 +1,7 @@
 //! A response on its way to the socket: bytes of ours, bytes that somebody else owns, files.
 
+mod sealed;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -129,15 +131,10 @@ impl Output {
         Ok(())
     }
 
-    /// Sends as much as the socket takes; adds to `total`. An error means that the peer is gone,
-    /// or that a file has become shorter than it was said to be.
-    pub fn write_to(&mut self, socket: BorrowedFd<'_>, total: &mut u64) -> Result<Written, Errno> {
-        self.write_some(socket, total, u64::MAX)
-    }
-
-    /// The same, but no more than about `most` in one turn; then the socket may take more still,
-    /// and will not tell so again.
-    pub fn write_some(
+    /// Sends as much as the socket takes, but no more than about `most` in one turn; then the
+    /// socket may take more still, and will not tell so again. Adds to `total`. An error means
+    /// that the peer is gone, or that a file has become shorter than it was said to be.
+    fn write_some(
         &mut self,
         socket: BorrowedFd<'_>,
         total: &mut u64,
@@ -172,14 +169,7 @@ impl Output {
                 }
                 Some(_) => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
-                    let mut count = 0;
-                    let memory = self.segments.iter().map_while(Segment::memory);
-                    for bytes in std::iter::once(head).chain(memory).take(SLICES) {
-                        if !bytes.is_empty() {
-                            slices[count] = IoSlice::new(bytes);
-                            count += 1;
-                        }
-                    }
+                    let count = self.gather(&mut slices);
                     if count == 0 {
                         self.segments.pop_front();
                         continue;
@@ -197,6 +187,19 @@ impl Output {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What is in memory up to the next file, as slices: how many.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let mut count = 0;
+        let memory = self.segments.iter().map_while(Segment::memory);
+        for bytes in std::iter::once(&self.bytes[self.sent..]).chain(memory).take(SLICES) {
+            if !bytes.is_empty() {
+                slices[count] = IoSlice::new(bytes);
+                count += 1;
+            }
+        }
+        count
     }
 
     fn advance(&mut self, mut count: usize) {
@@ -280,7 +283,8 @@ mod tests {
         let (ours, peer) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
         let mut total = 0;
-        assert_eq!(output.write_to(ours.as_fd(), &mut total), Ok(Written::All));
+        let written = output.write_through(None, ours.as_fd(), &mut total, u64::MAX);
+        assert_eq!(written, Ok(Written::All));
         let mut bytes = vec![0; total as usize + 1];
         let count = recv(&peer, &mut bytes[..], rustix::net::RecvFlags::empty()).unwrap().0;
         bytes.truncate(count);

@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::notice::{Severity, peer_name};
 use crate::poller::Source;
 use crate::reactor::Reactor;
-use crate::system;
+use crate::tls::Received;
 
 /// Reads in one turn; then other connections have theirs, and this one goes on later.
 const READS: usize = 4;
@@ -43,21 +43,24 @@ impl<G: Gateway> Reactor<G> {
             }
         }
         for _ in 0..READS {
-            let count = match system::receive(&connection.socket, &mut exchange.buffer) {
-                Ok(0) => {
+            let received = connection.receive(&mut exchange.buffer);
+            if connection.phase == Phase::Handshake {
+                self.look_at_handshake(&mut connection);
+            }
+            let (count, emptied) = match received {
+                Ok(Received { count: 0, .. }) => {
                     self.hung_up(connection);
                     return false;
                 }
-                Ok(count) => count,
+                // A read that did not fill the buffer has emptied the socket.
+                Ok(Received { count, emptied }) => (count, emptied && !ending),
                 Err(Errno::AGAIN) => return self.wait_for_more(connection),
                 Err(Errno::INTR) => continue,
-                Err(_) => {
-                    self.close(connection);
+                Err(error) => {
+                    self.broken(connection, error);
                     return false;
                 }
             };
-            // A read that did not fill the buffer has emptied the socket.
-            let emptied = count < exchange.buffer.len() && !ending;
             let parsed = match connection.phase {
                 Phase::Body => self.feed(connection, exchange, count),
                 _ if connection.input.is_empty() => self.parse_buffer(connection, exchange, count),
@@ -215,12 +218,9 @@ impl<G: Gateway> Reactor<G> {
         match self.feed_bytes(connection, exchange, &rest) {
             Parsed::More(connection) => {
                 // The buffer wants the body now. A client that is gone shows itself at the read.
-                if expects && rest.is_empty() {
-                    let sent = system::send(&connection.socket, CONTINUE);
-                    if sent.is_err() {
-                        self.close(connection);
-                        return Parsed::Gone;
-                    }
+                if expects && rest.is_empty() && connection.send_between(CONTINUE).is_err() {
+                    self.close(connection);
+                    return Parsed::Gone;
                 }
                 Parsed::More(connection)
             }

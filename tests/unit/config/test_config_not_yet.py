@@ -19,8 +19,8 @@ MISSING = "is not supported by this release"
         ("daemon", False),
         ("daemon", None),
         ("reload", "false"),
-        ("certfile", None),
-        ("certfile", ""),
+        ("paste", None),
+        ("paste", ""),
         ("forwarded_allow_ips", "127.0.0.1,::1"),
         ("forwarded_allow_ips", "127.0.0.1, ::1"),
         ("secure_scheme_headers", dict(NOT_YET["secure_scheme_headers"].default)),
@@ -36,7 +36,6 @@ MISSING = "is not supported by this release"
         ("control_socket_disable", True),
         ("user", None),
         ("user", getpass.getuser()),
-        ("cert_reqs", 0),
         ("reload_extra_files", []),
     ],
 )
@@ -50,11 +49,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("certfile", "server.crt"),
-        ("keyfile", "server.key"),
-        ("ca_certs", "ca.crt"),
-        ("cert_reqs", 2),
-        ("ciphers", "HIGH"),
         ("ssl_context", lambda conf, factory: None),
         ("user", "no-such-user-here"),
         ("user", 123456789),
@@ -105,7 +99,7 @@ def test_another_value_is_warned_about_in_one_line(
 
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
     assert cfg.daemon is False
-    assert cfg.certfile is None
+    assert cfg.paste is None
     assert cfg.forwarded_allow_ips == ["127.0.0.1", "::1"]
     assert cfg.syslog is False
 
@@ -114,7 +108,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--certfile x app",
+            "--paste x app",
             "-u nobody app",
             "--proxy-protocol app",
             "--daemon app",

@@ -73,6 +73,8 @@ pub struct Environs {
     slash: Py<PyString>,
     empty: Py<PyString>,
     script_name: String,
+    /// Of the scheme, where a client behind a unix socket names none.
+    default_port: &'static str,
     scratch: Vec<u8>,
 }
 
@@ -120,6 +122,7 @@ impl Environs {
             slash: PyString::intern(py, "/").unbind(),
             empty: PyString::intern(py, "").unbind(),
             script_name: facts.script_name.trim_end_matches('/').to_owned(),
+            default_port: if facts.url_scheme == "https" { "443" } else { "80" },
             scratch: Vec::new(),
         })
     }
@@ -141,7 +144,7 @@ impl Environs {
             return Ok(Err(NotUnderScriptName));
         }
         if let Place::Unix { path } = &self.places[listener] {
-            let (name, port) = host_and_port(head.host.of(bytes), path);
+            let (name, port) = host_and_port(head.host.of(bytes), path, self.default_port);
             set(&environ, &self.keys.server_name, &latin1(py, &name)?)?;
             set(&environ, &self.keys.server_port, &latin1(py, &port)?)?;
         }
@@ -164,6 +167,9 @@ impl Environs {
         match &client.port {
             Some(port) => set(environ, &self.keys.remote_port, port.bind(py))?,
             None => environ.del_item(self.keys.remote_port.bind(py))?,
+        }
+        if let Some(certificate) = &client.certificate {
+            environ.update(certificate.bind(py).as_mapping())?;
         }
         set(environ, &self.keys.socket, client.socket.bind(py))
     }
@@ -282,7 +288,7 @@ fn joined(
 }
 
 /// SERVER_NAME and SERVER_PORT behind a unix socket: what the client calls us.
-fn host_and_port(host: &[u8], path: &str) -> (Vec<u8>, Vec<u8>) {
+fn host_and_port(host: &[u8], path: &str, default_port: &str) -> (Vec<u8>, Vec<u8>) {
     if host.is_empty() {
         return (path.as_bytes().to_vec(), Vec::new());
     }
@@ -292,7 +298,7 @@ fn host_and_port(host: &[u8], path: &str) -> (Vec<u8>, Vec<u8>) {
         Some(colon) if bracket.is_none_or(|bracket| colon > bracket) => {
             (host[..colon].to_vec(), host[colon + 1..].to_vec())
         }
-        _ => (host.to_vec(), b"80".to_vec()),
+        _ => (host.to_vec(), default_port.as_bytes().to_vec()),
     }
 }
 
