@@ -371,6 +371,50 @@ def test_stalled_handshakes_stop_nobody(serve: Serve, authority: Authority, pair
         assert statistics.median(seconds) < 0.050
 
 
+def test_handshakes_leave_room(serve: Serve, authority: Authority, pair: Pair) -> None:
+    """Clients that began and went silent take half of a worker's connections at most."""
+    server = authority.serve(
+        serve, "probes:app", pair, "--worker-connections", "20", "--log-level", "debug"
+    )
+    with contextlib.ExitStack() as stack:
+        stalled = []
+        for _ in range(50):
+            stalled.append(stack.enter_context(Connection(plain(server.address))))
+            stalled[-1].send(b"\x16\x03\x01")
+        kept = [stack.enter_context(server.connect()) for _ in range(10)]
+        for connection in kept:
+            assert connection.request().status == 200
+        server.wait_log("was given up for that of another")
+        # The oldest have made way; their end is said in the clear, for there are no keys yet.
+        stalled[0].sock.settimeout(5.0)
+        assert len(stalled[0].read_to_close()) < 10
+        assert stalled[-1].is_open()
+
+
+def test_a_client_that_leaves_after_its_handshake_is_forgotten(
+    serve: Serve, authority: Authority, pair: Pair
+) -> None:
+    """A FIN that comes with the last bytes of a handshake, as from a health check, is seen."""
+    server = authority.serve(serve, "probes:app", pair)
+    with server.assert_no_descriptor_growth():
+        for _ in range(20):
+            with socket.create_connection(plain(server.address), 10.0) as raw:
+                client = Memory(authority.context(), raw)
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    client.tls.do_handshake()
+                client.send_sealed(10_000)
+                while True:
+                    client.incoming.write(raw.recv(65536))
+                    try:
+                        client.tls.do_handshake()
+                    except ssl.SSLWantReadError:
+                        continue
+                    break
+                # In one segment with the end.
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                raw.sendall(client.outgoing.read())
+
+
 def test_a_drained_server_ends_handshakes(serve: Serve, authority: Authority, pair: Pair) -> None:
     """A client in its handshake when the server is told to stop gets its answer."""
     server = authority.serve(serve, "probes:app", pair)

@@ -399,6 +399,20 @@ impl<G: Gateway> Connections<G> {
         None
     }
 
+    /// The connection whose deadline of this class comes next.
+    pub fn oldest(&mut self, class: Class) -> Option<Key> {
+        let queue = class as usize;
+        while let Some(&(_, key)) = self.queues[queue].front() {
+            match self.entry(key) {
+                Some(entry) if entry.class == Some(class) => return Some(key),
+                Some(entry) => entry.queued &= !(1 << queue),
+                None => {}
+            }
+            self.queues[queue].pop_front();
+        }
+        None
+    }
+
     /// Keys of the connections that are here and in `phase`.
     pub fn keys_in(&self, phase: Phase) -> Vec<Key> {
         self.here().filter(|connection| connection.phase == phase).map(|it| it.key).collect()

@@ -64,6 +64,8 @@ pub struct Reactor<G: Gateway> {
     pub now: Moment,
     pub connections: Connections<G>,
     tls: Option<tls::Server>,
+    /// Connections in their TLS handshake.
+    handshakes: usize,
     pub listeners: Listeners,
     pub events: VecDeque<(Source, EventFlags)>,
     /// Complete requests that wait for an app thread.
@@ -113,6 +115,7 @@ impl<G: Gateway> Reactor<G> {
             works: (0..options.threads).map(|_| Work::new()).collect(),
             connections,
             tls: options.tls.clone(),
+            handshakes: 0,
             listeners,
             options,
             poller,
@@ -519,6 +522,7 @@ impl<G: Gateway> Reactor<G> {
         }
         let was_full = self.connections.len() >= self.options.worker_connections;
         if let Some(session) = &connection.tls {
+            self.leave_handshake(&connection);
             self.say_goodbye(session, &connection.socket);
         }
         self.connections.retire(connection.key);

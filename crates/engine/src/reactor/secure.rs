@@ -4,6 +4,10 @@
 use super::*;
 use crate::tls::{Complaint, Session};
 
+/// Handshakes may take this part of `worker_connections`; beyond it the oldest makes way. Clients
+/// that begin and go silent shall not keep out those that mean it.
+const HANDSHAKES_PART: usize = 2;
+
 impl<G: Gateway> Reactor<G> {
     /// Gives a connection that was just accepted its session, where listeners speak TLS. False:
     /// there is none to be had, and without one the connection must not be used.
@@ -11,8 +15,12 @@ impl<G: Gateway> Reactor<G> {
         let Some(server) = &mut self.tls else { return true };
         match server.session() {
             Ok(session) => {
+                if self.handshakes >= (self.options.worker_connections / HANDSHAKES_PART).max(1) {
+                    self.end_oldest_handshake();
+                }
                 connection.tls = Some(Arc::new(session));
                 connection.phase = Phase::Handshake;
+                self.handshakes += 1;
                 self.connections.set_deadline(connection.key, Class::Handshake, self.now);
                 true
             }
@@ -28,8 +36,27 @@ impl<G: Gateway> Reactor<G> {
     /// Something was received during the handshake: it may be over now.
     pub fn look_at_handshake(&mut self, connection: &mut Connection<G>) {
         if connection.tls.as_ref().is_some_and(|session| session.is_established()) {
+            self.leave_handshake(connection);
             connection.phase = Phase::Idle;
             self.connections.set_deadline(connection.key, Class::Silent, self.now);
+        }
+    }
+
+    /// The connection's handshake is over, one way or the other.
+    pub fn leave_handshake(&mut self, connection: &Connection<G>) {
+        if connection.phase == Phase::Handshake {
+            self.handshakes -= 1;
+        }
+    }
+
+    fn end_oldest_handshake(&mut self) {
+        let Some(key) = self.connections.oldest(Class::Handshake) else { return };
+        if let Found::Here(connection) = self.connections.take(key) {
+            let peer = peer_name(connection.peer);
+            self.notices.push(Severity::Debug, || {
+                format!("the TLS handshake with {peer} was given up for that of another")
+            });
+            self.close(connection);
         }
     }
 
@@ -40,6 +67,7 @@ impl<G: Gateway> Reactor<G> {
         match complaint.filter(|_| error == Errno::PROTO) {
             None => self.close(connection),
             Some(Complaint::Plain) => {
+                self.leave_handshake(&connection);
                 self.notices.push(Severity::Debug, || {
                     format!("{peer} speaks HTTP without TLS to a TLS listener: 400")
                 });
@@ -47,6 +75,7 @@ impl<G: Gateway> Reactor<G> {
                 self.reject(connection, Status::BAD_REQUEST, &[]);
             }
             Some(Complaint::Failed(reason)) => {
+                self.leave_handshake(&connection);
                 // Scanners do this all day.
                 self.notices
                     .push(Severity::Debug, || format!("TLS with {peer} has failed: {reason}"));

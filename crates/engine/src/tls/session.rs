@@ -140,8 +140,9 @@ impl Session {
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
-    /// What is there for us. As `system::receive`; Err(INTR): nothing yet, go on. Err(PROTO): the
-    /// session has failed, see `complaint`; what has to be told of it to the peer is on its way.
+    /// What is there for us. As `system::receive`; Err(INTR): nothing for us yet, and the socket
+    /// may have more, or its end. Err(PROTO): the session has failed, see `complaint`; what has to
+    /// be told of it to the peer is on its way.
     pub fn receive(&self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
         self.lock().receive(socket, buffer)
     }
@@ -201,16 +202,14 @@ impl Line {
             return self.end.insert(End::Failed(Complaint::Plain)).told();
         }
         let decrypted = self.decrypt(buffer, received);
-        let flushed = self.flush(socket);
         if decrypted > 0 {
+            // What we owe (session tickets) goes out with the answer.
             return Ok(Received { count: decrypted, emptied: emptied && self.end.is_none() });
         }
+        let flushed = self.flush(socket);
         match &self.end {
             Some(end) => end.told(),
-            None => {
-                flushed?;
-                Err(if emptied { Errno::AGAIN } else { Errno::INTR })
-            }
+            None => flushed.and(Err(Errno::INTR)),
         }
     }
 
