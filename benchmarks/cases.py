@@ -44,6 +44,9 @@ WSGI = (
     "gunicorn-sync",
 )
 
+#: Those that speak TLS by themselves.
+TLS = ("monoceros", "granian", "gunicorn-gthread", "nginx")
+
 CASES = (
     Case(
         "plain",
@@ -73,5 +76,15 @@ CASES = (
         "plain",
         Load(headers=("Connection: close",)),
         (*WSGI, "nginx"),
+    ),
+    Case(
+        "tls", "13 bytes over TLS 1.3, 32 keep-alive connections", "plain", Load(secure=True), TLS
+    ),
+    Case(
+        "handshake",
+        "a TLS 1.3 connection with a full handshake per request",
+        "plain",
+        Load(headers=("Connection: close",), secure=True),
+        TLS,
     ),
 )

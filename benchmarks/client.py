@@ -1,6 +1,7 @@
 """A small HTTP/1.1 client on blocking sockets, for probes and for connections that stay open."""
 
 import socket
+import ssl
 
 #: Seconds that any answer may take before a probe gives up.
 PATIENCE = 10.0
@@ -50,23 +51,28 @@ def read_answer(connection: socket.socket) -> bytes:
             return body
 
 
-def connect(port: int) -> socket.socket:
-    """A new connection."""
+def connect(port: int, *, secure: bool = False) -> socket.socket:
+    """A new connection; `secure`: by TLS, with whoever answers."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if secure:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context.wrap_socket(connection)
     return connection
 
 
-def fetch(port: int, path: str = "/") -> bytes:
+def fetch(port: int, path: str = "/", *, secure: bool = False) -> bytes:
     """The body of a 200, over a connection of its own. Raises BadAnswer or OSError."""
-    with connect(port) as connection:
+    with connect(port, secure=secure) as connection:
         connection.sendall(request(path, close=True))
         return read_answer(connection)
 
 
-def warm(port: int, payload: bytes, times: int) -> None:
+def warm(port: int, payload: bytes, times: int, *, secure: bool = False) -> None:
     """Send the same request again and again, over one connection while the server keeps it."""
-    connection = connect(port)
+    connection = connect(port, secure=secure)
     try:
         for _ in range(times):
             try:
@@ -76,7 +82,7 @@ def warm(port: int, payload: bytes, times: int) -> None:
                 # Closed after an answer, as servers without keep-alive do: once more on a new
                 # connection, and this time it has to work.
                 connection.close()
-                connection = connect(port)
+                connection = connect(port, secure=secure)
                 connection.sendall(payload)
                 read_answer(connection)
     finally:

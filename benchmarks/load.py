@@ -26,6 +26,7 @@ class Load:
     body: int = 0
     headers: tuple[str, ...] = ()
     connections: int = 32
+    secure: bool = False
 
     def payload(self) -> bytes:
         """The same request as bytes."""
@@ -59,7 +60,8 @@ def apply(load: Load, port: int, seconds: int, cpu: int) -> Outcome:
     command += ["--duration", f"{seconds}s", "--timeout", "10s", "--script", str(SCRIPT)]
     for header in load.headers:
         command += ["--header", header]
-    command += [f"http://127.0.0.1:{port}/", "--", load.method, str(load.body)]
+    scheme = "https" if load.secure else "http"
+    command += [f"{scheme}://127.0.0.1:{port}/", "--", load.method, str(load.body)]
 
     def settle() -> None:
         os.sched_setaffinity(0, {cpu})

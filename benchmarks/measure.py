@@ -62,8 +62,9 @@ class Setting:
 
 def sample(case: Case, peer: Peer, number: int, setting: Setting) -> Sample:
     """Take one sample. Raises ServerFailed, LoadFailed, BadAnswer or OSError."""
-    with server.running(peer, case.app, setting.server_cpu) as running:
-        client.warm(running.port, case.load.payload(), WARM)
+    secure = case.load.secure
+    with server.running(peer, case.app, setting.server_cpu, secure=secure) as running:
+        client.warm(running.port, case.load.payload(), WARM, secure=secure)
         busy_before = accounting.processor_busy(setting.server_cpu)
         before = accounting.cpu(running.session)
         started = time.monotonic()

@@ -30,6 +30,8 @@ class Launch:
     folder: Path
     threads: int = 4
     connections: int = 1000
+    #: Speak TLS with the certificate and key in this file.
+    certificate: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def monoceros(*extra: str) -> Callable[[Launch], list[str]]:
         return [
             *(str(OURS), "--bind", f"127.0.0.1:{launch.port}", "--workers", "1"),
             *("--log-level", "warning", "--worker-connections", str(launch.connections)),
+            *(["--certfile", str(launch.certificate)] if launch.certificate else []),
             *filled,
             launch.app,
         ]
@@ -135,6 +138,7 @@ def gunicorn(*extra: str) -> Callable[[Launch], list[str]]:
             *(str(PEER_BIN / "gunicorn"), "--bind", f"127.0.0.1:{launch.port}"),
             *("--workers", "1", "--log-level", "warning", "--keep-alive", "75"),
             *("--worker-connections", str(launch.connections)),
+            *(["--certfile", str(launch.certificate)] if launch.certificate else []),
             *(word.format(threads=launch.threads) for word in extra),
             launch.app,
         ]
@@ -151,6 +155,13 @@ def granian(*extra: str) -> Callable[[Launch], list[str]]:
             *("--host", "127.0.0.1", "--port", str(launch.port)),
             *("--workers", "1", "--http", "1", "--no-ws"),
             *("--backlog", "2048", "--backpressure", str(max(1024, launch.connections))),
+            *(["--ssl-certificate", str(launch.certificate)] if launch.certificate else []),
+            # Its key has to stand in a file of its own.
+            *(
+                ["--ssl-keyfile", str(launch.certificate.with_suffix(".key"))]
+                if launch.certificate
+                else []
+            ),
             *(word.format(threads=launch.threads) for word in extra),
             launch.app,
         ]
@@ -174,6 +185,11 @@ def nginx(launch: Launch) -> list[str]:
     configuration = folder / "nginx.conf"
     # nginx closes idle connections when fewer than a sixteenth of its connections are free.
     room = launch.connections * 5 // 4
+    secure = "".join(
+        f"        {name} {launch.certificate};\n"
+        for name in ("ssl_certificate", "ssl_certificate_key")
+        if launch.certificate
+    )
     paths = "".join(
         f"    {kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -192,7 +208,8 @@ def nginx(launch: Launch) -> list[str]:
         f"    keepalive_requests {UNLIMITED};\n"
         f"{paths}"
         "    server {\n"
-        f"        listen 127.0.0.1:{launch.port} backlog=2048;\n"
+        f"        listen 127.0.0.1:{launch.port} backlog=2048{' ssl' if secure else ''};\n"
+        f"{secure}"
         '        location / { return 200 "Hello, World!"; }\n'
         "    }\n"
         "}\n"

@@ -42,6 +42,7 @@ class Server:
     log: Path
     started: float
     first_answer: float = 0.0
+    secure: bool = False
 
     @property
     def session(self) -> int:
@@ -78,7 +79,13 @@ def wait_until(condition: Callable[[], bool], bound: float, what: str) -> None:
 
 @contextlib.contextmanager
 def running(
-    peer: Peer, app: str, cpu: int, *, threads: int = 4, connections: int = 1000
+    peer: Peer,
+    app: str,
+    cpu: int,
+    *,
+    threads: int = 4,
+    connections: int = 1000,
+    secure: bool = False,
 ) -> Iterator[Server]:
     """Start a server with an app of apps/ ("plain" of subjects.py, or "module:name") and wait
     for its first answer.
@@ -88,7 +95,14 @@ def running(
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{peer.name}-"))
     log = folder / "output.log"
     port = free_port()
-    launch = Launch(app if ":" in app else f"subjects:{app}", port, folder, threads, connections)
+    launch = Launch(
+        app if ":" in app else f"subjects:{app}",
+        port,
+        folder,
+        threads,
+        connections,
+        certificate(folder) if secure else None,
+    )
     command = peer.command(launch)
 
     def settle() -> None:
@@ -110,7 +124,7 @@ def running(
                 start_new_session=True,
                 preexec_fn=settle,
             )
-        server = Server(peer, process, port, log, started)
+        server = Server(peer, process, port, log, started, secure=secure)
         try:
             wait_for_answer(server)
             yield server
@@ -121,13 +135,25 @@ def running(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def certificate(folder: Path) -> Path:
+    """A certificate and its key (ECDSA on P-256, as most sites have it) in one file."""
+    path, key = folder / "server.pem", folder / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key)]
+    made = subprocess.run([*command, "-out", str(path)], capture_output=True, timeout=30)
+    if made.returncode != 0:
+        raise ServerFailed(f"openssl made no certificate: {made.stderr.decode().strip()}")
+    path.write_bytes(path.read_bytes() + key.read_bytes())
+    return path
+
+
 def wait_for_answer(server: Server) -> None:
     """Until the server answers 200; notes when that was."""
 
     def answers() -> bool:
         server.check()
         try:
-            client.fetch(server.port)
+            client.fetch(server.port, secure=server.secure)
         except OSError as error:
             if error.errno not in (errno.ECONNREFUSED, errno.ECONNRESET):
                 raise

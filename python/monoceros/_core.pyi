@@ -9,6 +9,7 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol, final, type_check_only
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Running",
     "Scoreboard",
     "SlotStatus",
+    "TlsStore",
     "become_subreaper",
     "memory_file",
     "set_parent_death_signal",
@@ -269,6 +271,47 @@ class Incident:
         """The request head as received, truncated at 2048 bytes."""
 
 @final
+class TlsStore:
+    """Certificates, keys and the keys of session tickets: read and checked by the arbiter, in
+    memory that the workers which are forked afterwards share. What is published is used for the
+    next connection.
+
+    `pairs`: files with a certificate chain and with its key, PEM; the first is for clients that
+    name no host, or an unknown one. `password`: of encrypted keys. `ca_certs`: file with the
+    certificates that may sign those of clients; `cert_reqs`: 0 = clients are not asked, 1 = they
+    may show one, 2 = they must. `ciphers`: a list of OpenSSL's, None = all. `only_tls13`: TLS
+    1.2 is refused. `former`: a store whose tickets stay good.
+
+    Raises ValueError with a sentence for the operator when something cannot be read or used,
+    OSError when the kernel has no memory or no random bytes.
+    """
+
+    TICKET_PERIOD: Final[int]
+    """Seconds after which `rotate_tickets` is due."""
+
+    def __new__(
+        cls,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        password: str | None = None,
+        ca_certs: str | None = None,
+        cert_reqs: int = 0,
+        ciphers: str | None = None,
+        only_tls13: bool = False,
+        former: TlsStore | None = None,
+    ) -> TlsStore: ...
+    def reload(self) -> bool:
+        """Read the files again and publish what has changed; whether anything has. Raises
+        ValueError as the constructor does; then everything is as before."""
+
+    def rotate_tickets(self) -> None:
+        """A new key for session tickets; the two former ones still open theirs."""
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that is read."""
+
+@final
 class Input:
     """`wsgi.input` (PEP 3333, "Input and Error Streams"): a request body that has been received
     whole, in memory or in a spool file.
@@ -427,6 +470,7 @@ class Engine:
     - `multithread` (bool): `wsgi.multithread`; `workers`: more than one makes `wsgi.multiprocess`;
     - `worker_connections`: open connections beyond which no more are accepted;
     - `keepalive`: seconds an idle connection is kept, 0 = one request per connection;
+    - `handshake_timeout`: seconds from accepting a connection to the end of its TLS handshake;
     - `header_timeout`: seconds from the first byte of a request head to its last;
     - `body_timeout`, `write_timeout`: seconds without progress of a request body, of an answer;
     - `timeout`, `request_timeout`: seconds for a request in the app; the shorter one counts;
@@ -440,6 +484,7 @@ class Engine:
     - `lifeline`: a descriptor that hangs up when the arbiter is gone, or None.
 
     Further options are ignored. `scoreboard`, `slot`: where the engine notes what it does.
+    `tls`: makes every listener speak TLS.
     `errors`: `wsgi.errors`; sys.stderr when None. `log`: called with a level of the module
     logging, a text, and an exception or None; without it nothing is said.
 
@@ -464,6 +509,7 @@ class Engine:
         | None = None,
         errors: Any = None,
         log: Callable[[int, str, Any], object] | None = None,
+        tls: TlsStore | None = None,
     ) -> Engine: ...
     def run(self) -> None:
         """Be an app thread until the engine has drained or stopped.

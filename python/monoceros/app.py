@@ -219,6 +219,14 @@ class Application(BaseApplication):
             self.cfg.logger_class(self.cfg)
         except Exception as error:
             fail(error)
+        if self.cfg.is_ssl:
+            # Only here is the engine needed to check a configuration.
+            from monoceros.tls import open_store
+
+            try:
+                open_store(self.cfg)
+            except (ConfigError, OSError) as error:
+                fail(error)
         try:
             self.load()
         except AppImportError as error:

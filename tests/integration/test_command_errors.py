@@ -118,7 +118,7 @@ CASES = {
         ["-c", "own.py", "probes:app"], 1, ["own.py"], {"own.py": "x = '\udce9'\n"}, traceback=True
     ),
     "setting-that-does-not-exist-yet": Case(
-        ["-c", "own.py", "probes:app"], 1, ["certfile"], {"own.py": "certfile = 'cert.pem'\n"}
+        ["-c", "own.py", "probes:app"], 1, ["paste"], {"own.py": "paste = 'site.ini'\n"}
     ),
     "check-config-app": Case(
         ["--check-config", "own:app"],

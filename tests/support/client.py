@@ -7,6 +7,7 @@ that cannot be framed are `Malformed`. It never retries.
 import contextlib
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,24 @@ from typing import Self
 Address = tuple[str, int] | str
 
 READ_SIZE = 65_536
+
+
+class SecureAddress(tuple[str, int]):
+    """(host, port) of a server that speaks TLS; whoever connects to it does so by `context`."""
+
+    context: ssl.SSLContext
+    #: The name that the client asks for.
+    name: str | None
+
+    @classmethod
+    def of(cls, address: tuple[str, int], context: ssl.SSLContext, name: str | None) -> Self:
+        made = cls(address)
+        made.context, made.name = context, name
+        return made
+
+    def wrap(self, sock: socket.socket) -> ssl.SSLSocket:
+        """The socket after its handshake."""
+        return self.context.wrap_socket(sock, server_hostname=self.name)
 
 
 class Closed(Exception):
@@ -83,6 +102,8 @@ def connect(address: Address, timeout: float = 10.0, receive_buffer: int = 0) ->
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(timeout)
         sock.connect(address)
+        if isinstance(address, SecureAddress):
+            return address.wrap(sock)
     except BaseException:
         sock.close()
         raise

@@ -22,7 +22,15 @@ from typing import Any
 import psutil
 
 from support import processes
-from support.client import Address, Closed, Connection, Response, Truncated, connect
+from support.client import (
+    Address,
+    Closed,
+    Connection,
+    Response,
+    SecureAddress,
+    Truncated,
+    connect,
+)
 from support.client import exchange as exchange_once
 from support.client import get as get_once
 from support.log import Expectations, Record, parse
@@ -352,7 +360,8 @@ class Server:
     def url(self, target: str = "/") -> str:
         assert not isinstance(self.address, str), "a unix socket has no URL"
         host, port = self.address
-        return f"http://{host}:{port}{target}"
+        scheme = "https" if isinstance(self.address, SecureAddress) else "http"
+        return f"{scheme}://{host}:{port}{target}"
 
     # The gate.
 

@@ -1,6 +1,6 @@
 """How tests start servers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from support.client import Address
@@ -19,6 +19,8 @@ OWN_FLAGS = frozenset(
         "--spool-dir",
         "--trusted-proxy-headers",
         "--respawn-backoff",
+        "--handshake-timeout",
+        "--sni-cert",
     }
 )
 
@@ -45,6 +47,7 @@ class Serve:
         program: Sequence[str] | None = None,
         wait: bool = True,
         probe: str | None = "/",
+        secure: Callable[[tuple[str, int]], Address] | None = None,
     ) -> Server:
         """Start a server and wait until it serves.
 
@@ -52,7 +55,7 @@ class Serve:
         `config` is the text of a config file, `files` are written into its directory. `bind` None
         means a free port; "" means that no --bind is given, and `address` says where it listens.
         `workers` is how many are asked for and waited for. `wait` False does not wait at all;
-        `probe` None sends no first request.
+        `probe` None sends no first request. `secure` makes an address to which one speaks TLS.
         """
         directory = self._directory / f"server-{len(self.servers)}"
         directory.mkdir()
@@ -65,6 +68,7 @@ class Serve:
         if bind is None:
             address = ("127.0.0.1", free_port())
             bind = f"127.0.0.1:{address[1]}"
+            address = secure(address) if secure else address
         elif bind.startswith("unix:"):
             address = address or str(directory / bind.removeprefix("unix:"))
         if bind:

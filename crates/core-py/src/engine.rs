@@ -17,6 +17,7 @@ use rustix::net::{AddressFamily, getsockname};
 
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
+use crate::tls::PyTlsStore;
 use crate::trust::set_trust;
 use crate::wsgi::{Access, AppError, Facts, Local, Place, Wsgi};
 
@@ -43,7 +44,7 @@ fn grace(seconds: f64) -> Span {
     if seconds > 0.0 { Span::from_setting(seconds) } else { Span::ZERO }
 }
 
-fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
+fn engine_options(given: &Bound<'_, PyDict>, tls: Option<&PyTlsStore>) -> PyResult<Options> {
     let off_at_zero = |name: &str| Ok::<Span, PyErr>(Span::from_setting(option(given, name)?));
     let timeout = off_at_zero("timeout")?;
     let spool_dir: Option<PathBuf> = option(given, "spool_dir")?;
@@ -53,6 +54,8 @@ fn engine_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         worker_connections: option::<usize>(given, "worker_connections")?.max(1),
         // Zero means no keep-alive at all here.
         keepalive: if keepalive > 0.0 { Span::from_setting(keepalive) } else { Span::ZERO },
+        tls: tls.map(PyTlsStore::server).transpose()?,
+        handshake_timeout: off_at_zero("handshake_timeout")?,
         header_timeout: off_at_zero("header_timeout")?,
         body_timeout: off_at_zero("body_timeout")?,
         write_timeout: off_at_zero("write_timeout")?,
@@ -91,7 +94,7 @@ fn place(listener: RawFd) -> PyResult<Place> {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None))]
+    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords, as Python has them")]
     fn new(
         py: Python<'_>,
@@ -104,6 +107,7 @@ impl PyEngine {
         access: Option<(RawFd, String, Py<PyAny>, Py<PyAny>)>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
+        tls: Option<Py<PyTlsStore>>,
     ) -> PyResult<PyEngine> {
         let errors = match errors {
             Some(errors) => errors,
@@ -115,7 +119,7 @@ impl PyEngine {
         let facts = Facts {
             multithread: option(options, "multithread")?,
             multiprocess: option::<u32>(options, "workers")? > 1,
-            url_scheme: "http".into(),
+            url_scheme: if tls.is_some() { "https" } else { "http" }.into(),
             server_software,
             script_name,
             errors,
@@ -132,8 +136,8 @@ impl PyEngine {
         let sendfile = option(options, "sendfile")?;
         let wsgi = Arc::new(Wsgi { app, facts, places, observer, access, log, sendfile, server });
         let board = Arc::clone(&scoreboard.get().board);
-        let engine =
-            Engine::new(&listeners, engine_options(options)?, board, slot).map_err(os_error)?;
+        let engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
+        let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         Ok(PyEngine { engine, wsgi })
     }
 

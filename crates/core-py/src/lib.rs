@@ -4,6 +4,7 @@ mod capi;
 mod engine;
 mod process;
 mod scoreboard;
+mod tls;
 mod trust;
 mod wsgi;
 
@@ -32,6 +33,8 @@ mod _core {
     use crate::process::{become_subreaper, memory_file, set_parent_death_signal};
     #[pymodule_export]
     use crate::scoreboard::{PyIncident, PyRunning, PyScoreboard, PySlotStatus};
+    #[pymodule_export]
+    use crate::tls::PyTlsStore;
     #[pymodule_export]
     use crate::wsgi::{FileWrapper, Input, Request, Response, writes_access_format};
 }

@@ -8,16 +8,20 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use monoceros_http1::{Head, HeadParser};
 use monoceros_proxy::proxy_protocol::Header;
 use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
 
 use crate::body::{Body, BodyReader};
 use crate::clock::{Moment, Span};
 use crate::gateway::Gateway;
-use crate::output::{Output, unacknowledged};
+use crate::output::{Output, Written, unacknowledged};
 use crate::poller::Watch;
+use crate::system;
+use crate::tls::{Received, Session};
 use crate::trust::{Origin, Trust};
 
 /// Generation in the upper half, index in the lower one.
@@ -46,10 +50,12 @@ impl Key {
     }
 }
 
-/// Idle -> Head -> Body -> Ready -> (out, with an app thread) -> Writing -> Idle, and from
-/// anywhere to Lingering when the connection shall end but the peer may still have to read.
+/// (Handshake ->) Idle -> Head -> Body -> Ready -> (out, with an app thread) -> Writing -> Idle, and
+/// from anywhere to Lingering when the connection shall end but the peer may still have to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
+    /// TLS only: the keys are not agreed on yet.
+    Handshake,
     /// Between requests, or before the first.
     Idle,
     Head,
@@ -84,6 +90,9 @@ pub struct Connection<G: Gateway> {
     /// Goes before the socket does: it may know its number.
     pub peer_cache: Option<G::Peer>,
     pub socket: OwnedFd,
+    /// What is said over the socket goes through this where there is one. The reactor may have to
+    /// answer while the connection is out: hence shared.
+    pub tls: Option<Arc<Session>>,
     pub key: Key,
     pub listener: usize,
     /// The socket's; None for a unix socket.
@@ -128,6 +137,7 @@ impl<G: Gateway> Connection<G> {
     pub fn new(socket: OwnedFd, listener: usize, peer: Option<SocketAddr>) -> Self {
         Connection {
             socket,
+            tls: None,
             key: Key(u64::MAX),
             listener,
             peer,
@@ -183,6 +193,37 @@ impl<G: Gateway> Connection<G> {
         }
     }
 
+    /// What is there for us, into `buffer`. See `Session::receive` for errors of its own.
+    #[inline]
+    pub fn receive(&self, buffer: &mut [u8]) -> Result<Received, Errno> {
+        match &self.tls {
+            None => {
+                let count = system::receive(&self.socket, buffer)?;
+                Ok(Received { count, emptied: count < buffer.len() })
+            }
+            Some(session) => session.receive(self.socket.as_fd(), buffer),
+        }
+    }
+
+    /// Sends as much of the output as the socket takes in one turn.
+    pub fn write(&mut self) -> Result<Written, Errno> {
+        let Connection { output, socket, tls, sent, .. } = self;
+        output.write_to(tls.as_deref(), socket.as_fd(), sent)
+    }
+
+    /// Sends a few bytes while there is no other output.
+    pub fn send_between(&self, bytes: &[u8]) -> Result<(), Errno> {
+        match &self.tls {
+            None => system::send(&self.socket, bytes).map(drop),
+            Some(session) => session.send(self.socket.as_fd(), bytes),
+        }
+    }
+
+    /// There is output that the socket has not taken.
+    pub fn owes(&self) -> bool {
+        !self.output.is_empty() || self.tls.as_ref().is_some_and(|session| session.owes())
+    }
+
     /// How many times in a row, this one included, the peer was found to have taken nothing. A
     /// socket with a large buffer becomes writable again only when much of it is free: a slow
     /// reader makes progress long before.
@@ -206,10 +247,19 @@ pub enum Class {
     Body = 3,
     Write = 4,
     Linger = 5,
+    /// From accepting to the end of the TLS handshake.
+    Handshake = 6,
 }
 
-const CLASSES: [Class; 6] =
-    [Class::Silent, Class::Idle, Class::Head, Class::Body, Class::Write, Class::Linger];
+const CLASSES: [Class; 7] = [
+    Class::Silent,
+    Class::Idle,
+    Class::Head,
+    Class::Body,
+    Class::Write,
+    Class::Linger,
+    Class::Handshake,
+];
 
 enum Place<G: Gateway> {
     Vacant,
@@ -386,6 +436,20 @@ impl<G: Gateway> Connections<G> {
                     return Some((key, class));
                 }
             }
+        }
+        None
+    }
+
+    /// The connection whose deadline of this class comes next.
+    pub fn oldest(&mut self, class: Class) -> Option<Key> {
+        let queue = class as usize;
+        while let Some(&(_, key)) = self.queues[queue].front() {
+            match self.entry(key) {
+                Some(entry) if entry.class == Some(class) => return Some(key),
+                Some(entry) => entry.queued &= !(1 << queue),
+                None => {}
+            }
+            self.queues[queue].pop_front();
         }
         None
     }

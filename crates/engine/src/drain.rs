@@ -47,6 +47,10 @@ impl<G: Gateway> Reactor<G> {
                 let mut connection = Box::new(Connection::new(socket, index, peer));
                 connection.judge(&self.options.trust);
                 self.connections.admit(&mut connection);
+                if !self.secure(&mut connection) {
+                    self.close(connection);
+                    continue;
+                }
                 let token = connection.key.token();
                 self.connections.put(connection);
                 self.events.push_back((Source::Connection(token), EventFlags::IN));

@@ -24,6 +24,7 @@ use crate::connections::Connection;
 use crate::gateway::Gateway;
 use crate::lines::Lines;
 use crate::output::{Output, Payload, Written};
+use crate::tls::Session;
 use crate::trust::Origin;
 
 /// One read takes at most this much: a socket buffer's usual fill, and a browser's largest head.
@@ -176,6 +177,11 @@ impl<G: Gateway> Exchange<G> {
         self.connection.as_ref().map(|connection| connection.socket.as_fd())
     }
 
+    /// The connection's TLS, where it has one.
+    pub fn tls(&self) -> Option<&Arc<Session>> {
+        self.connection.as_ref().and_then(|connection| connection.tls.as_ref())
+    }
+
     /// The number of this request on its connection, from 1.
     pub fn request_number(&self) -> u32 {
         self.connection.as_ref().map_or(0, |connection| connection.requests)
@@ -239,7 +245,10 @@ impl<G: Gateway> Exchange<G> {
             return Err(PeerGone);
         }
         let Some(connection) = &self.connection else { return Err(PeerGone) };
-        self.output.write_to(connection.socket.as_fd(), &mut self.sent).map_err(|_| PeerGone)
+        let socket = connection.socket.as_fd();
+        self.output
+            .write_to(connection.tls.as_deref(), socket, &mut self.sent)
+            .map_err(|_| PeerGone)
     }
 
     /// The same, but a turn ends only when no more than `most` bytes are left in memory: what a

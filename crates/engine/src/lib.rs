@@ -28,6 +28,7 @@ mod receive;
 pub mod scoreboard;
 mod spool;
 mod system;
+pub mod tls;
 mod trust;
 mod work;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use monoceros_http1::{Limits, Policy};
 
 use crate::clock::Span;
+use crate::tls;
 use crate::trust::Trust;
 
 #[derive(Clone, Debug)]
@@ -16,6 +17,10 @@ pub struct Options {
     pub worker_connections: usize,
     /// How long an idle connection is kept; zero: one request per connection.
     pub keepalive: Span,
+    /// TLS on every listener.
+    pub tls: Option<tls::Server>,
+    /// From accepting a connection to the end of its TLS handshake.
+    pub handshake_timeout: Span,
     /// From the first byte of a head to its last.
     pub header_timeout: Span,
     /// Without progress of a request body.
@@ -57,6 +62,8 @@ impl Default for Options {
             threads: 1,
             worker_connections: 1000,
             keepalive: Span::from_secs(75),
+            tls: None,
+            handshake_timeout: Span::from_secs(10),
             header_timeout: Span::from_secs(10),
             body_timeout: Span::from_secs(30),
             write_timeout: Span::from_secs(60),

@@ -1,5 +1,7 @@
 //! A response on its way to the socket: bytes of ours, bytes that somebody else owns, files.
 
+mod sealed;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -133,9 +135,9 @@ impl Output {
         Ok(())
     }
 
-    /// Sends as much as the socket takes in one turn; adds to `total`. An error means that the
+    /// Sends as much as the socket takes in one turn. Adds to `total`. An error means that the
     /// peer is gone, or that a file has become shorter than it was said to be.
-    pub fn write_to(&mut self, socket: BorrowedFd<'_>, total: &mut u64) -> Result<Written, Errno> {
+    fn write_plain(&mut self, socket: BorrowedFd<'_>, total: &mut u64) -> Result<Written, Errno> {
         let end = total.saturating_add(TURN);
         loop {
             if *total >= end && !self.is_empty() {
@@ -165,14 +167,7 @@ impl Output {
                 }
                 Some(_) => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
-                    let mut count = 0;
-                    let memory = self.segments.iter().map_while(Segment::memory);
-                    for bytes in std::iter::once(head).chain(memory).take(SLICES) {
-                        if !bytes.is_empty() {
-                            slices[count] = IoSlice::new(bytes);
-                            count += 1;
-                        }
-                    }
+                    let count = self.gather(&mut slices);
                     if count == 0 {
                         self.segments.pop_front();
                         continue;
@@ -190,6 +185,19 @@ impl Output {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What is in memory up to the next file, as slices: how many.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let mut count = 0;
+        let memory = self.segments.iter().map_while(Segment::memory);
+        for bytes in std::iter::once(&self.bytes[self.sent..]).chain(memory).take(SLICES) {
+            if !bytes.is_empty() {
+                slices[count] = IoSlice::new(bytes);
+                count += 1;
+            }
+        }
+        count
     }
 
     fn advance(&mut self, mut count: usize) {
@@ -273,7 +281,8 @@ mod tests {
         let (ours, peer) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
         let mut total = 0;
-        assert_eq!(output.write_to(ours.as_fd(), &mut total), Ok(Written::All));
+        let written = output.write_to(None, ours.as_fd(), &mut total);
+        assert_eq!(written, Ok(Written::All));
         let mut bytes = vec![0; total as usize + 1];
         let count = recv(&peer, &mut bytes[..], rustix::net::RecvFlags::empty()).unwrap().0;
         bytes.truncate(count);
@@ -308,7 +317,7 @@ mod tests {
         let mut longest = 0;
         loop {
             let before = total;
-            let written = output.write_to(ours.as_fd(), &mut total).unwrap();
+            let written = output.write_to(None, ours.as_fd(), &mut total).unwrap();
             longest = longest.max(total - before);
             if written == Written::All {
                 break;

@@ -7,10 +7,12 @@
 
 use monoceros_http1::Status;
 use monoceros_proxy::proxy_protocol::{self, Error, Progress};
+use rustix::event::epoll::EventFlags;
 
 use crate::connections::{Class, Connection, Phase};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::poller::Source;
 use crate::reactor::Reactor;
 use crate::receive::Parsed;
 
@@ -76,9 +78,17 @@ impl<G: Gateway> Reactor<G> {
         connection.awaits_preface = false;
         connection.phase = Phase::Idle;
         self.connections.set_deadline(connection.key, Class::Silent, self.now);
+        if !self.secure(&mut connection) {
+            self.close(connection);
+            return Parsed::Gone;
+        }
         if connection.input.is_empty() {
             return Parsed::More(connection);
         }
-        self.parse_input(connection, exchange)
+        let Some(session) = &connection.tls else { return self.parse_input(connection, exchange) };
+        session.take_early(std::mem::take(&mut connection.input));
+        // No event will tell of what is here already.
+        self.events.push_back((Source::Connection(connection.key.token()), EventFlags::IN));
+        Parsed::More(connection)
     }
 }

@@ -5,6 +5,7 @@
 //! sentinel. A connection that leaves the reactor does so through `Connections::take` and comes
 //! back through `returned`.
 
+mod secure;
 mod time;
 
 use std::collections::VecDeque;
@@ -31,6 +32,7 @@ use crate::poller::{Poller, Source, Watch};
 use crate::promptness::Promptness;
 use crate::scoreboard::Scoreboard;
 use crate::system;
+use crate::tls;
 use crate::work::Work;
 
 /// Connections taken from one listener before other events have their turn.
@@ -60,6 +62,9 @@ pub struct Reactor<G: Gateway> {
     pub slot: usize,
     pub now: Moment,
     pub connections: Connections<G>,
+    tls: Option<tls::Server>,
+    /// Connections in their TLS handshake.
+    handshakes: usize,
     pub listeners: Listeners,
     pub events: VecDeque<(Source, EventFlags)>,
     /// Complete requests that wait for an app thread.
@@ -106,10 +111,13 @@ impl<G: Gateway> Reactor<G> {
             options.body_timeout,
             Span(options.write_timeout.0 / WRITE_LOOKS as u64),
             LINGER,
+            options.handshake_timeout,
         ]);
         Reactor {
             works: (0..options.threads).map(|_| Work::new()).collect(),
             connections,
+            tls: options.tls.clone(),
+            handshakes: 0,
             listeners,
             options,
             poller,
@@ -225,6 +233,10 @@ impl<G: Gateway> Reactor<G> {
                     let mut connection = Box::new(Connection::new(socket, index, peer));
                     connection.judge(&self.options.trust);
                     self.connections.admit(&mut connection);
+                    if !self.secure(&mut connection) {
+                        self.close(connection);
+                        continue;
+                    }
                     let ready = self.greet(connection, exchange);
                     self.arm_listeners();
                     if !alone {
@@ -303,8 +315,8 @@ impl<G: Gateway> Reactor<G> {
         let readable = EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
         let broken = EventFlags::HUP | EventFlags::ERR;
         match connection.phase {
-            Phase::Idle | Phase::Head | Phase::Body => {
-                if flags.intersects(readable) || !connection.input.is_empty() {
+            Phase::Handshake | Phase::Idle | Phase::Head | Phase::Body => {
+                if flags.intersects(readable) || !connection.input.is_empty() || connection.owes() {
                     return self.receive(connection, flags, exchange);
                 }
                 self.connections.put(connection);
@@ -322,7 +334,7 @@ impl<G: Gateway> Reactor<G> {
                 if flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
                     self.connections.note(connection.key, flags);
                 }
-                if connection.output.is_empty() {
+                if !connection.owes() {
                     // It waits for an app thread; to be resumed twice would mix up its bytes.
                     if flags.intersects(broken) {
                         self.close(connection);
@@ -336,11 +348,11 @@ impl<G: Gateway> Reactor<G> {
                 }
             }
             Phase::Lingering => {
-                if connection.output.is_empty() {
+                if !connection.owes() {
                     self.discard(connection, exchange);
                 } else if !self.write_last_words(&mut connection) {
                     self.close(connection);
-                } else if connection.output.is_empty() {
+                } else if !connection.owes() {
                     self.discard(connection, exchange);
                 } else {
                     self.connections.put(connection);
@@ -353,8 +365,7 @@ impl<G: Gateway> Reactor<G> {
     /// The socket may take more of a response.
     fn write(&mut self, mut connection: Box<Connection<G>>) {
         let before = connection.sent;
-        let Connection { output, socket, sent, .. } = &mut *connection;
-        match output.write_to(socket.as_fd(), sent) {
+        match connection.write() {
             Ok(written @ (Written::Blocked | Written::TurnOver)) => {
                 if written == Written::TurnOver {
                     self.write_later(connection.key);
@@ -479,9 +490,13 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn write_last_words(&mut self, connection: &mut Connection<G>) -> bool {
-        let Connection { output, socket, sent, .. } = connection;
-        match output.write_to(socket.as_fd(), sent) {
-            Ok(Written::All) => shutdown(socket.as_fd(), Shutdown::Write).is_ok(),
+        match connection.write().and_then(|written| match &connection.tls {
+            Some(session) if written == Written::All => {
+                session.send_last(connection.socket.as_fd(), &[])
+            }
+            _ => Ok(written),
+        }) {
+            Ok(Written::All) => shutdown(connection.socket.as_fd(), Shutdown::Write).is_ok(),
             Ok(Written::Blocked) => self.watch(connection, Watch::Both),
             Ok(Written::TurnOver) => {
                 self.write_later(connection.key);
@@ -543,6 +558,10 @@ impl<G: Gateway> Reactor<G> {
         self.let_go_of_memory(&mut connection);
         self.released.extend(connection.take_paused());
         let was_full = self.connections.len() >= self.options.worker_connections;
+        if let Some(session) = &connection.tls {
+            self.leave_handshake(&connection);
+            self.say_goodbye(session, &connection.socket);
+        }
         self.connections.retire(connection.key);
         drop(connection);
         if was_full {
@@ -551,7 +570,9 @@ impl<G: Gateway> Reactor<G> {
     }
 
     /// Ends a connection so that the peer cannot take what it got for the whole.
-    pub fn abort(&mut self, connection: Box<Connection<G>>) {
+    pub fn abort(&mut self, mut connection: Box<Connection<G>>) {
+        // No word of TLS that the end is meant, either.
+        connection.tls = None;
         // A reset, where the socket allows it; a unix socket's peer sees the missing end.
         let reset = set_socket_linger(&connection.socket, Some(std::time::Duration::ZERO));
         debug_assert!(reset.is_ok());

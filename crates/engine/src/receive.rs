@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::notice::{Severity, peer_name};
 use crate::poller::{Source, Watch};
 use crate::reactor::Reactor;
-use crate::system;
+use crate::tls::Received;
 use crate::trust::Contradiction;
 
 /// Reads in one turn; then other connections have theirs, and this one goes on later.
@@ -46,21 +46,24 @@ impl<G: Gateway> Reactor<G> {
             }
         }
         for _ in 0..READS {
-            let count = match system::receive(&connection.socket, &mut exchange.buffer) {
-                Ok(0) => {
+            let received = connection.receive(&mut exchange.buffer);
+            if connection.phase == Phase::Handshake {
+                self.look_at_handshake(&mut connection);
+            }
+            let (count, emptied) = match received {
+                Ok(Received { count: 0, .. }) => {
                     self.hung_up(connection);
                     return false;
                 }
-                Ok(count) => count,
+                // A read that did not fill the buffer has emptied the socket.
+                Ok(Received { count, emptied }) => (count, emptied && !ending),
                 Err(Errno::AGAIN) => return self.wait_for_more(connection),
                 Err(Errno::INTR) => continue,
-                Err(_) => {
-                    self.close(connection);
+                Err(error) => {
+                    self.broken(connection, error);
                     return false;
                 }
             };
-            // A read that did not fill the buffer has emptied the socket.
-            let emptied = count < exchange.buffer.len() && !ending;
             let parsed = match connection.phase {
                 Phase::Body => self.feed(connection, exchange, count),
                 _ if connection.awaits_preface => self.receive_preface(connection, exchange, count),
@@ -88,7 +91,9 @@ impl<G: Gateway> Reactor<G> {
 
     pub fn wait_for_more(&mut self, mut connection: Box<Connection<G>>) -> bool {
         let unregistered = connection.watch == Watch::Nothing;
-        if !self.watch(&mut connection, Watch::Input) {
+        // TLS may have something to say before there is a request.
+        let wanted = if connection.owes() { Watch::Both } else { Watch::Input };
+        if !self.watch(&mut connection, wanted) {
             self.close(connection);
             return false;
         }
@@ -235,12 +240,9 @@ impl<G: Gateway> Reactor<G> {
         match self.feed_bytes(connection, exchange, &rest) {
             Parsed::More(connection) => {
                 // The buffer wants the body now. A client that is gone shows itself at the read.
-                if expects && rest.is_empty() {
-                    let sent = system::send(&connection.socket, CONTINUE);
-                    if sent.is_err() {
-                        self.close(connection);
-                        return Parsed::Gone;
-                    }
+                if expects && rest.is_empty() && connection.send_between(CONTINUE).is_err() {
+                    self.close(connection);
+                    return Parsed::Gone;
                 }
                 Parsed::More(connection)
             }

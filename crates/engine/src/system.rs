@@ -46,6 +46,12 @@ pub fn accept(listener: impl AsFd) -> Result<(OwnedFd, Option<SocketAddrAny>), E
     rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
 }
 
+/// Bytes of a file from `offset` on; 0 at its end.
+#[inline]
+pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    rustix::io::pread(file, buffer, offset)
+}
+
 /// Bytes that a file has taken at `offset`.
 #[inline]
 pub fn write_at(file: impl AsFd, bytes: &[u8], offset: u64) -> Result<usize, Errno> {

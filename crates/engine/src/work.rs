@@ -13,6 +13,7 @@ use crate::gateway::Gateway;
 use crate::lines::Lines;
 use crate::scoreboard::{Incident, IncidentKind};
 use crate::system;
+use crate::tls::Session;
 
 /// A report shows no more of a head than this.
 const HEAD_SHOWN: usize = 2048;
@@ -26,6 +27,8 @@ pub struct Work {
     pub overdue: bool,
     slow: bool,
     socket: RawFd,
+    /// The connection's TLS while this work is active: a 504 has to go through it.
+    tls: Option<Arc<Session>>,
     since: Moment,
     id: u64,
     peer: Option<SocketAddr>,
@@ -43,6 +46,7 @@ impl Work {
             overdue: false,
             slow: false,
             socket: -1,
+            tls: None,
             since: Moment::default(),
             id: 0,
             peer: None,
@@ -57,6 +61,7 @@ impl Work {
         self.overdue = false;
         self.slow = false;
         self.socket = exchange.socket().map_or(-1, |socket| socket.as_raw_fd());
+        self.tls = exchange.tls().cloned();
         self.since = exchange.since;
         self.id = exchange.id;
         self.peer = exchange.client();
@@ -69,6 +74,7 @@ impl Work {
 
     pub fn end(&mut self) {
         self.active = false;
+        self.tls = None;
         self.desk.end();
     }
 
@@ -162,7 +168,11 @@ impl Work {
         // the socket before it has ended its work, for which it needs the lock that we hold.
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
         // A client that is gone, or whose window is full, has lost interest in this answer.
-        if system::send(socket, &answer).is_ok() {
+        let sent = match &self.tls {
+            None => system::send(socket, &answer).is_ok(),
+            Some(session) => session.send_last(socket, &answer).is_ok(),
+        };
+        if sent {
             let shut = shutdown(socket.as_fd(), Shutdown::Write);
             debug_assert!(shut.is_ok() || shut == Err(rustix::io::Errno::NOTCONN));
         }

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final, NoReturn
 from monoceros import SERVER_SOFTWARE, __version__, _core, systemd
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
+from monoceros.arbiter.certificates import Certificates
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
@@ -46,6 +47,7 @@ from monoceros.arbiter.watchdog import Watchdog
 from monoceros.errors import ConfigError, HaltServer
 from monoceros.listeners import ATTEMPTS, PAUSE, AddressInUse, Listener, open_listeners
 from monoceros.pidfile import Pidfile
+from monoceros.tls import open_store
 
 #: Slots of the scoreboard: room for a whole new generation beside the old one, and for TTIN.
 LEAST_SLOTS: Final = 64
@@ -120,6 +122,7 @@ class Arbiter:
         self.spawner = Spawner(self)
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
+        self.certificates = Certificates(self)
         self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
         self.setup(app)
 
@@ -271,9 +274,10 @@ class Arbiter:
                 self.pidfile = Pidfile(self.cfg.pidfile)
                 self.pidfile.create(self.pid)
             self._start_hook("on_starting")
+            tls = open_store(self.cfg)
             self.LISTENERS = open_listeners(self.address, self.cfg, retry=self._retry_bind())
             self.generations.append(
-                self.make_generation(self.cfg, self.LISTENERS, self.worker_class)
+                self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
             addresses = ",".join(str(listener) for listener in self.LISTENERS)
             self.log.info("Listening at: %s (%s)", addresses, self.pid)
@@ -380,6 +384,7 @@ class Arbiter:
             self.observe(record, now)
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
+        self.certificates.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
@@ -392,7 +397,9 @@ class Arbiter:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        until = min(self.watchdog.next_deadline(now), self.service.next_beat)
+        until = min(
+            self.watchdog.next_deadline(now), self.service.next_beat, self.certificates.next_at
+        )
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()
@@ -485,10 +492,16 @@ class Arbiter:
 
     # Generations.
 
-    def make_generation(self, cfg: Any, listeners: list[Listener], worker_class: Any) -> Generation:
+    def make_generation(
+        self,
+        cfg: Any,
+        listeners: list[Listener],
+        worker_class: Any,
+        tls: _core.TlsStore | None = None,
+    ) -> Generation:
         """A new generation, with a number that none has had."""
         self._generation_count += 1
-        return Generation(self._generation_count, cfg, listeners, worker_class)
+        return Generation(self._generation_count, cfg, listeners, worker_class, tls)
 
     def take_generation(self, generation: Generation) -> None:
         """From now on this generation is to serve; it may be one that did before."""

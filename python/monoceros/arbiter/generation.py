@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from monoceros import _core
 from monoceros.arbiter.tracebacks import SeenTracebacks
 from monoceros.listeners import Listener
 
@@ -20,6 +21,8 @@ class Generation:
     cfg: Any
     listeners: list[Listener]
     worker_class: Any
+    #: What workers need for TLS; None without.
+    tls: _core.TlsStore | None = None
     seen: SeenTracebacks = field(default_factory=SeenTracebacks)
     mold: Any = None
     proven: bool = False

@@ -159,7 +159,9 @@ def _fork_worker(
     request: dict[str, int],
     own: StackFile,
 ) -> None:
-    seat = Seat(server.scoreboard, request["slot"], server.lifeline, request["fleet"])
+    seat = Seat(
+        server.scoreboard, request["slot"], server.lifeline, request["fleet"], generation.tls
+    )
     worker = spawn.make_worker(server, generation, request["age"], seat)
     with blocked():
         between = os.fork()

@@ -31,6 +31,7 @@ from monoceros.arbiter.states import (
 from monoceros.errors import ConfigError, ConfigFileError, format_foreign_exception
 from monoceros.listeners import open_listeners
 from monoceros.pidfile import Pidfile
+from monoceros.tls import open_store
 
 if TYPE_CHECKING:
     from monoceros.arbiter.arbiter import Arbiter
@@ -145,13 +146,14 @@ class Reload:
                 f"({server.scoreboard.threads}): restart the server"
             )
         server.log.setup(cfg)
+        tls = open_store(cfg, server.generation.tls)
         listeners = open_listeners(server.addresses(cfg), cfg, existing=server.generation.listeners)
         try:
             pidfile = self._new_pidfile(cfg)
             try:
                 if hasattr(worker_class, "check_config"):
                     worker_class.check_config(cfg, server.log)
-                candidate = server.make_generation(cfg, listeners, worker_class)
+                candidate = server.make_generation(cfg, listeners, worker_class, tls)
             except BaseException:
                 if pidfile is not server.pidfile and pidfile is not None:
                     pidfile.remove()

@@ -22,10 +22,23 @@ from monoceros.config.classes import (
 from monoceros.config.not_yet import NOT_YET, Fate
 from monoceros.config.parser import build_parser
 from monoceros.config.setting import KNOWN_SETTINGS, Setting, Surroundings
+from monoceros.config.validators import TLS_1_3, tls_floor
 from monoceros.errors import ConfigError
 from monoceros.privileges import Identity
 
 __all__ = ["Config", "make_settings", "table"]
+
+#: Settings that `ssl_options` holds (Gunicorn's contract).
+_SSL_OPTIONS = (
+    "keyfile",
+    "certfile",
+    "ssl_version",
+    "cert_reqs",
+    "ca_certs",
+    "suppress_ragged_eofs",
+    "do_handshake_on_connect",
+    "ciphers",
+)
 
 #: Words of the environment variable SENDFILE that switch it on.
 _SENDFILE_WORDS = ("y", "1", "yes", "true")
@@ -122,9 +135,25 @@ class Config:
         """
         if not self.address:
             raise ConfigError("there is no address to bind: set `bind`")
+        self._validate_tls()
         _ = self.worker_class
         _ = self.logger_class
         self.identity.check()
+
+    def _validate_tls(self) -> None:
+        certfile, keyfile = self.settings["certfile"].get(), self.settings["keyfile"].get()
+        if keyfile and not certfile:
+            raise ConfigError(f"keyfile is set to {keyfile!r}, but certfile is not: set both")
+        cert_reqs, ca_certs = self.settings["cert_reqs"].get(), self.settings["ca_certs"].get()
+        if not certfile:
+            for name in ("sni_certs", "ca_certs", "cert_reqs"):
+                if self.settings[name].get():
+                    raise ConfigError(f"{name} is set, but there is no TLS: set certfile, too")
+        elif cert_reqs and not ca_certs:
+            raise ConfigError(
+                f"cert_reqs = {cert_reqs} asks clients for certificates, but nothing says who "
+                "signs them: set ca_certs"
+            )
 
     def __str__(self) -> str:
         width = max(map(len, self.settings))
@@ -229,12 +258,20 @@ class Config:
 
     @property
     def is_ssl(self) -> bool:
-        """Whether connections are encrypted; this release speaks plain HTTP only."""
-        return False
+        """Whether connections are encrypted."""
+        return bool(self.settings["certfile"].get() or self.settings["keyfile"].get())
+
+    @property
+    def only_tls13(self) -> bool:
+        """Whether TLS 1.2 is refused."""
+        return tls_floor(self.settings["ssl_version"].get()) == TLS_1_3
 
     @property
     def ssl_options(self) -> dict[str, Any]:
-        return {}
+        """What worker classes that bring a TLS of their own ask for, by Gunicorn's names."""
+        options = {name: self.settings[name].get() for name in _SSL_OPTIONS}
+        password = self.settings["keyfile_password"].get()
+        return options | {"password": password.reveal() if password else None}
 
 
 def _networks(items: Iterable[str]) -> list[IPv4Network | IPv6Network]:

@@ -79,15 +79,13 @@ _R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
 
 _TABLE: Sequence[NotYet] = (
     # TLS
-    NotYet("keyfile", _R, cli=("--keyfile",)),
-    NotYet("certfile", _R, cli=("--certfile",)),
-    NotYet("ssl_version", _R, 2, ("--ssl-version",)),
-    NotYet("cert_reqs", _R, 0, ("--cert-reqs",)),
-    NotYet("ca_certs", _R, cli=("--ca-certs",)),
-    NotYet("ciphers", _R, cli=("--ciphers",)),
-    NotYet("ssl_context", _R, hook=True),
-    NotYet("suppress_ragged_eofs", _H, True, ("--suppress-ragged-eofs",), boolean=True),
-    NotYet("do_handshake_on_connect", _H, False, ("--do-handshake-on-connect",), boolean=True),
+    NotYet(
+        "ssl_context",
+        _R,
+        hook=True,
+        note="TLS is not OpenSSL's here: say what you need with certfile, keyfile, sni_certs, "
+        "ca_certs, cert_reqs, ciphers and ssl_version",
+    ),
     # The process
     NotYet(
         "daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"

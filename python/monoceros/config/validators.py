@@ -83,6 +83,91 @@ def validate_string(value: Any) -> str | None:
     return value.strip()
 
 
+class Secret:
+    """Text that is not shown: whoever prints the configuration prints no pass phrase."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "(set, not shown)"
+
+
+def validate_secret(value: Any) -> Secret | None:
+    """None or text, with its white space; kept out of sight."""
+    if value is None or isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise TypeError("must be text")
+    return Secret(value)
+
+
+#: Names of what the module ssl calls CERT_NONE and so on, by number.
+_CERT_REQS = ("CERT_NONE", "CERT_OPTIONAL", "CERT_REQUIRED")
+
+
+def validate_cert_reqs(value: Any) -> int:
+    """0, 1 or 2, or the names that the module ssl has for them."""
+    if isinstance(value, str) and value.strip().rpartition(".")[2] in _CERT_REQS:
+        return _CERT_REQS.index(value.strip().rpartition(".")[2])
+    number = validate_pos_int(value)
+    if number >= len(_CERT_REQS):
+        raise ValueError(f"must be 0 (no), 1 (optional) or 2 (required), not {value!r}")
+    return number
+
+
+#: The numbers of TLS 1.2 and 1.3 in `ssl.TLSVersion`.
+TLS_1_2, TLS_1_3 = 0x0303, 0x0304
+
+#: What a lowest version of TLS may be called: `ssl.PROTOCOL_*`, `ssl.TLSVersion.*`.
+_TLS_FLOORS = {
+    **dict.fromkeys(("SSLV2", "SSLV3", "SSLV23", "TLS", "TLS_SERVER", "TLS_CLIENT"), TLS_1_2),
+    **dict.fromkeys(("TLSV1", "TLSV1_0", "TLSV1_1", "TLSV1_2"), TLS_1_2),
+    "TLSV1_3": TLS_1_3,
+}
+
+#: Numbers of `ssl.PROTOCOL_*` and `ssl.TLSVersion`; None of the former means TLS 1.3.
+_TLS_NUMBERS = (0, 1, 2, 3, 4, 5, 16, 17, 0x0300, 0x0301, 0x0302, TLS_1_2, TLS_1_3)
+
+
+def tls_floor(value: Any) -> int:
+    """TLS_1_2 or TLS_1_3; `value` is one that `validate_ssl_version` has accepted."""
+    if isinstance(value, str):
+        return _TLS_FLOORS[_tls_name(value)]
+    return TLS_1_3 if value == TLS_1_3 else TLS_1_2
+
+
+def _tls_name(text: str) -> str:
+    name = text.strip().rpartition("PROTOCOL_")[2].upper().replace(".", "_")
+    return name.rpartition("TLSVERSION_")[2]
+
+
+def validate_ssl_version(value: Any) -> Any:
+    """A number or a name from the module ssl, kept as it is; for what it means see `tls_floor`."""
+    if isinstance(value, str):
+        if _tls_name(value) in _TLS_FLOORS:
+            return value.strip()
+        try:
+            value = int(value, 0)
+        except ValueError:
+            raise ValueError(f"must be TLSv1_2 or TLSv1_3, not {value!r}") from None
+    if not isinstance(value, int):
+        raise TypeError(f"must be TLSv1_2 or TLSv1_3, not {value!r}")
+    if value not in _TLS_NUMBERS:
+        raise ValueError(f"must be TLSv1_2 or TLSv1_3, not {value!r}")
+    return value
+
+
 def validate_list_string(value: Any) -> list[str]:
     """Nothing, one text, or several. The result is always a list of its own."""
     if not value:

@@ -77,6 +77,7 @@ class EngineWorker(Worker):
             "workers": self.seat.fleet,
             "worker_connections": cfg.worker_connections,
             "keepalive": cfg.keepalive,
+            "handshake_timeout": cfg.handshake_timeout,
             "header_timeout": cfg.header_timeout,
             "body_timeout": cfg.body_timeout,
             "write_timeout": cfg.write_timeout,
@@ -113,6 +114,7 @@ class EngineWorker(Worker):
             access=access if observer is None else None,
             errors=ErrorStream(self.log),
             log=self.engine_log,
+            tls=self.seat.tls,
         )
 
     def engine_log(self, level: int, message: str, exc_info: Any) -> None:

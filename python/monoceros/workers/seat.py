@@ -11,12 +11,14 @@ class Seat:
 
     `lifeline`: descriptor of a pipe's reading end that reports end-of-file when the master is no
     more; -1 for none. `fleet`: how many workers the server wants, for `wsgi.multiprocess`.
+    `tls`: certificates and keys; None for plain HTTP.
     """
 
     scoreboard: _core.Scoreboard
     slot: int
     lifeline: int
     fleet: int
+    tls: _core.TlsStore | None = None
 
     def arrive(self, pid: int) -> None:
         """The forked process takes the seat."""

@@ -207,8 +207,8 @@ class TestFailures:
     def test_a_setting_that_safety_depends_on_refuses_the_file(
         self, cfg: Config, write: Write
     ) -> None:
-        with pytest.raises(ConfigError, match=r"certfile .*not supported by this release"):
-            load_config_file(cfg, write("certfile = 'x.pem'"))
+        with pytest.raises(ConfigError, match=r"paste .*not supported by this release"):
+            load_config_file(cfg, write("paste = 'x.ini'"))
 
 
 class TestUnknownNames:
@@ -294,7 +294,7 @@ class TestUnknownNames:
                 worker_tmp_dir = "/dev/shm"
                 daemon = False
                 reload = False
-                certfile = None
+                paste = None
                 def pre_exec(server): pass
                 """
             ),

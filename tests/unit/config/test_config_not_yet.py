@@ -18,8 +18,8 @@ MISSING = "is not supported by this release"
         ("daemon", False),
         ("daemon", None),
         ("reload", "false"),
-        ("certfile", None),
-        ("certfile", ""),
+        ("paste", None),
+        ("paste", ""),
         ("uwsgi_allow_ips", "127.0.0.1,::1"),
         ("uwsgi_allow_ips", "127.0.0.1, ::1"),
         ("protocol", "HTTP"),
@@ -29,7 +29,6 @@ MISSING = "is not supported by this release"
         ("dirty_workers", "0"),
         ("control_socket_mode", "0600"),
         ("control_socket_disable", True),
-        ("cert_reqs", 0),
         ("reload_extra_files", []),
     ],
 )
@@ -43,11 +42,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("certfile", "server.crt"),
-        ("keyfile", "server.key"),
-        ("ca_certs", "ca.crt"),
-        ("cert_reqs", 2),
-        ("ciphers", "HIGH"),
         ("ssl_context", lambda conf, factory: None),
         ("protocol", "uwsgi"),
         ("uwsgi_allow_ips", "*"),
@@ -87,7 +81,7 @@ def test_another_value_is_warned_about_in_one_line(
 
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
     assert cfg.daemon is False
-    assert cfg.certfile is None
+    assert cfg.paste is None
     assert cfg.uwsgi_allow_ips == ["127.0.0.1", "::1"]
     assert cfg.syslog is False
 
@@ -96,7 +90,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--certfile x app",
+            "--paste x app",
             "--daemon app",
             "-D app",
             "--reload app",

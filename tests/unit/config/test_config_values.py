@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import ssl
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -183,7 +184,48 @@ class TestDerived:
     def test_identity_and_encryption(self, cfg: Config) -> None:
         assert (cfg.uid, cfg.gid) == (os.geteuid(), os.getegid())
         assert cfg.is_ssl is False
-        assert cfg.ssl_options == {}
+        assert cfg.ssl_options["certfile"] is None
+        cfg.set("certfile", "site.pem")
+        cfg.set("keyfile_password", "open sesame")
+        assert cfg.is_ssl is True
+        assert (cfg.ssl_options["certfile"], cfg.ssl_options["password"]) == (
+            "site.pem",
+            "open sesame",
+        )
+        assert "open sesame" not in str(cfg)
+
+    @pytest.mark.parametrize(
+        ("value", "only_tls13"),
+        [
+            (ssl.PROTOCOL_TLS, False),
+            (ssl.PROTOCOL_TLS_SERVER, False),
+            (ssl.TLSVersion.TLSv1_2, False),
+            (ssl.TLSVersion.TLSv1_3, True),
+            ("TLSv1_2", False),
+            ("TLSv1", False),
+            ("PROTOCOL_TLSv1_2", False),
+            ("ssl.TLSVersion.TLSv1_3", True),
+            ("TLSv1.3", True),
+            ("2", False),
+            ("5", False),
+        ],
+    )
+    def test_lowest_version_of_tls(self, cfg: Config, value: object, only_tls13: bool) -> None:
+        cfg.set("ssl_version", value)
+        assert cfg.only_tls13 is only_tls13
+
+    @pytest.mark.parametrize("value", ["TLSv9", "6", 99, None, 1.2, "", "TLS1_3"])
+    def test_no_version_of_tls(self, cfg: Config, value: object) -> None:
+        with pytest.raises((TypeError, ValueError), match="TLSv1_2 or TLSv1_3"):
+            cfg.set("ssl_version", value)
+
+    @pytest.mark.parametrize(
+        ("value", "number"),
+        [(0, 0), ("2", 2), (ssl.CERT_OPTIONAL, 1), ("CERT_REQUIRED", 2), ("ssl.CERT_NONE", 0)],
+    )
+    def test_client_certificates(self, cfg: Config, value: object, number: int) -> None:
+        cfg.set("cert_reqs", value)
+        assert cfg.cert_reqs == number
 
     def test_threads_of_zero_count_as_one(self, cfg: Config) -> None:
         cfg.set("threads", 0)

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use monoceros_engine::Exchange;
+use monoceros_engine::tls::{Session, environ_of};
 use monoceros_proxy::proxy_protocol::Header;
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyAttributeError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
@@ -15,6 +16,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::process::os_error;
 use crate::wsgi::Wsgi;
+use crate::wsgi::encrypted::{TLS_METHODS, TlsFacts};
 
 /// Kept with a connection.
 pub struct Client {
@@ -26,6 +28,8 @@ pub struct Client {
     /// What a PROXY protocol header has said.
     pub proxied: Option<Proxied>,
     pub socket: Py<ClientSocket>,
+    /// What the environ says of the client's certificate, where clients are asked for one.
+    pub certificate: Option<Py<PyDict>>,
     shared: Arc<Shared>,
 }
 
@@ -42,6 +46,7 @@ struct Shared {
     /// The connection's descriptor; GONE when it has ended, whoever still holds the view.
     number: AtomicI32,
     taken: AtomicBool,
+    session: Option<Arc<Session>>,
 }
 
 const GONE: i32 = -1;
@@ -78,9 +83,20 @@ impl Client {
         });
         let number = exchange.socket().map_or(-1, |socket| socket.as_raw_fd());
         let number = AtomicI32::new(number);
-        let shared = Arc::new(Shared { number, taken: AtomicBool::new(false) });
+        let session = exchange.tls().cloned();
+        let certificate = match &session {
+            Some(session) if session.asks_for_certificate() => {
+                let environ = PyDict::new(py);
+                for (key, value) in environ_of(&session.peer_certificates()) {
+                    environ.set_item(key, value)?;
+                }
+                Some(environ.unbind())
+            }
+            _ => None,
+        };
+        let shared = Arc::new(Shared { number, taken: AtomicBool::new(false), session });
         let socket = ClientSocket { shared: Arc::clone(&shared), real: PyOnceLock::new() };
-        Ok(Client { address, port, proxied, socket: Py::new(py, socket)?, shared })
+        Ok(Client { address, port, proxied, socket: Py::new(py, socket)?, certificate, shared })
     }
 }
 
@@ -91,8 +107,13 @@ fn address_and_port(py: Python<'_>, address: SocketAddr) -> (Py<PyString>, Py<Py
     (host.unbind(), port.unbind())
 }
 
+/// What may be asked of the socket under TLS: nothing that would send or receive.
+const HARMLESS: &[&str] =
+    &["getpeername", "getsockname", "getsockopt", "fileno", "family", "type", "proto"];
+
 /// `gunicorn.socket`: becomes a real socket when somebody looks. From then on the connection is
-/// the app's as well as ours, so that it is not used for another request.
+/// the app's as well as ours, so that it is not used for another request. One that is encrypted
+/// stays ours: the app can ask about it, as it asks an `ssl.SSLSocket`, and no more.
 #[pyclass(frozen, name = "ClientSocket", module = "monoceros._core")]
 pub struct ClientSocket {
     shared: Arc<Shared>,
@@ -102,6 +123,19 @@ pub struct ClientSocket {
 #[pymethods]
 impl ClientSocket {
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let session = self.shared.session.as_ref();
+        if let Some(session) = session {
+            if TLS_METHODS.contains(&name) {
+                let facts = Bound::new(py, TlsFacts::new(Arc::clone(session)))?;
+                return facts.getattr(name);
+            }
+            if !HARMLESS.contains(&name) {
+                return Err(PyAttributeError::new_err(format!(
+                    "gunicorn.socket has no {name:?} here: the connection is encrypted, and only \
+                     the server can speak over it"
+                )));
+            }
+        }
         let real = self.real.get_or_try_init(py, || {
             let number = self.shared.number.load(Relaxed);
             if number == GONE {
@@ -112,11 +146,13 @@ impl ClientSocket {
             // freed memory.
             let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
             let own: OwnedFd = fcntl_dupfd_cloexec(borrowed.as_fd(), 0).map_err(os_error)?;
-            self.shared.taken.store(true, Relaxed);
+            self.shared.taken.store(session.is_none(), Relaxed);
             let named = PyDict::new(py);
             named.set_item("fileno", own.into_raw_fd())?;
             let socket = py.import("socket")?.getattr("socket")?.call((), Some(&named))?;
-            socket.call_method1("setblocking", (true,))?;
+            if session.is_none() {
+                socket.call_method1("setblocking", (true,))?;
+            }
             PyResult::Ok(socket.unbind())
         })?;
         real.bind(py).getattr(name)

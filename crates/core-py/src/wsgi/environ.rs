@@ -189,6 +189,9 @@ impl Environs {
                 set(environ, &self.keys.proxy_port, port.bind(py))?;
             }
         }
+        if let Some(certificate) = &client.certificate {
+            environ.update(certificate.bind(py).as_mapping())?;
+        }
         set(environ, &self.keys.socket, client.socket.bind(py))
     }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod encrypted;
 mod environ;
 mod file;
 mod gateway;

@@ -46,6 +46,7 @@ impl<G: Gateway> Reactor<G> {
                 self.abort(connection);
             }
             (Class::Linger, Phase::Lingering) => self.close(connection),
+            (Class::Handshake, Phase::Handshake) => self.tire_of_handshake(connection),
             _ => self.connections.put(connection),
         }
     }
