@@ -72,6 +72,9 @@ def test_headers_of_the_operators_own_choice(serve: Serve) -> None:
     server = serve(config='secure_scheme_headers = {"Front-End-Https": "On"}')
     assert environ(server, [("front-end-https", "On")])["wsgi.url_scheme"] == "https"
     assert environ(server, [("X-Forwarded-Proto", "https")])["wsgi.url_scheme"] == "http"
+    server = serve(config='secure_scheme_headers = {"X_SCHEME": "https"}')
+    assert environ(server, [("X_Scheme", "https")])["wsgi.url_scheme"] == "https"
+    assert environ(server, [("X-Scheme", "https")])["wsgi.url_scheme"] == "http"
 
 
 #: What a client may try to be taken for somebody else, by name; and what it must not change.

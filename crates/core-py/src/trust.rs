@@ -16,7 +16,11 @@ const SCRIPT_NAME: &str = "SCRIPT_NAME";
 /// Fills in `policy`, `trusted_policy` and `trust`.
 pub fn set_trust(options: &mut Options, given: &Bound<'_, PyDict>) -> PyResult<()> {
     options.policy = policy(given)?;
-    let forwarder = forwarder_names(option(given, "forwarder_headers")?);
+    let mut names: Vec<String> = option(given, "forwarder_headers")?;
+    // A header by which the scheme is told has to reach who looks for it.
+    let schemes: Vec<(String, String)> = option(given, "secure_scheme_headers")?;
+    names.extend(schemes.into_iter().map(|(name, _)| name).filter(|name| name.contains('_')));
+    let forwarder = forwarder_names(names);
     options.trust = trust(given, &forwarder)?;
     options.trusted_policy = Policy { forwarder, ..options.policy.clone() };
     Ok(())

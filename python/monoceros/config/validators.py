@@ -198,7 +198,9 @@ def validate_networks(value: Any) -> list[str]:
         if item == "*":
             continue
         try:
-            ipaddress.ip_network(item)
+            network = ipaddress.ip_network(item)
+            if getattr(network.network_address, "scope_id", None):
+                raise ValueError(f"{item!r} names an interface, which an address cannot")
         except ValueError as error:
             raise ValueError(
                 f"must list IP addresses, networks such as 10.0.0.0/8, or *: {error}"

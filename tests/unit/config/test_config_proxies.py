@@ -23,7 +23,14 @@ def test_networks(name: str, cfg: Config) -> None:
     ]:
         cfg.set(name, value)
         assert getattr(cfg, name) == kept
-    for bad in ("localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;10.1.0.0/16", "1.2.3"):
+    for bad in (
+        "localhost",
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "10.0.0.0/8;10.1.0.0/16",
+        "1.2.3",
+        "fe80::1%eth0",
+    ):
         with pytest.raises(ValueError, match=f"^{name}: must list IP addresses"):
             cfg.set(name, bad)
 
