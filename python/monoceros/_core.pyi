@@ -308,6 +308,10 @@ class TlsStore:
         """A new key for session tickets; the two former ones still open theirs."""
 
     @property
+    def ends(self) -> list[tuple[Path, int]]:
+        """For each file with a certificate when that ends, seconds since 1970."""
+
+    @property
     def files(self) -> list[Path]:
         """Every file that is read."""
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,18 @@ def test_bad_files_change_nothing(serve: Serve, authority: Authority) -> None:
         put_in_place(new, old)
         wait_for(lambda: shown(server) == new.der, FRESH, "the new certificate")
     loads.assert_no_loss()
+
+
+def test_an_old_certificate_is_told(serve: Serve, authority: Authority) -> None:
+    """One that ends soon is told once; a new one ends the matter."""
+    soon = datetime.now(UTC) + timedelta(hours=50)
+    old, new = authority.pair("server", not_after=soon), authority.pair("new")
+    server = authority.serve(serve, "probes:app", old)
+    server.expect_log(rf"The TLS certificate {old.certfile} expires in 49 hours")
+    server.wait_log("expires in 49 hours")
+    put_in_place(new, old)
+    wait_for(lambda: shown(server) == new.der, FRESH, "the new certificate")
+    holds_for(lambda: server.log.count("expires in") == 1, 1.5, "one line")
 
 
 def test_a_new_worker_has_the_newest(serve: Serve, authority: Authority) -> None:

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monoceros_engine::tls::{
-    ClientAuthentication, KeyPair, Material, Server, Settings, Store, TicketKeys, TooLarge, load,
+    ClientAuthentication, KeyPair, Material, Server, Settings, Store, TicketKeys, TooLarge, end_of,
+    load,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -106,6 +107,17 @@ impl PyTlsStore {
         let former = self.material().clone();
         let tickets = rotated(former.tickets.clone())?;
         self.publish(Material { tickets, ..former })
+    }
+
+    #[getter]
+    fn ends(&self) -> Vec<(PathBuf, u64)> {
+        let material = self.material();
+        let pairs = self.settings.pairs.iter().zip(&material.identities);
+        pairs
+            .filter_map(|(pair, identity)| {
+                Some((pair.certificates.clone(), end_of(identity.chain.first()?)?))
+            })
+            .collect()
     }
 
     #[getter]

@@ -556,11 +556,15 @@ impl<G: Gateway> Reactor<G> {
 
     pub fn close(&mut self, mut connection: Box<Connection<G>>) {
         self.let_go_of_memory(&mut connection);
+        // What was cut must not end as if it were meant.
+        let whole = connection.output.is_empty() && !matches!(connection.paused, Paused::Resume(_));
         self.released.extend(connection.take_paused());
         let was_full = self.connections.len() >= self.options.worker_connections;
         if let Some(session) = &connection.tls {
             self.leave_handshake(&connection);
-            self.say_goodbye(session, &connection.socket);
+            if whole {
+                self.say_goodbye(session, &connection.socket);
+            }
         }
         self.connections.retire(connection.key);
         drop(connection);

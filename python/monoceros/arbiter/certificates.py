@@ -7,6 +7,7 @@ Rules:
 - Workers need not be told: what is published here is in use with the next connection.
 """
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the files.
 INTERVAL: Final = 1.0
+
+#: Seconds before its end at which the log begins to speak of a certificate, and between two lines:
+#: whatever renews it should have done so long ago.
+SOON: Final = 7 * 86_400
+REMINDER: Final = 86_400
 
 #: What tells one content of a file from another; None where there is no file.
 Signature = tuple[tuple[int, int, int, int] | None, ...]
@@ -48,6 +54,7 @@ class Certificates:
         #: The log says that what is there cannot be used.
         self._told = False
         self._rotate_at = 0.0
+        self._remind_at = 0.0
         self.next_at = float("inf")
 
     def turn(self, now: float) -> None:
@@ -61,6 +68,9 @@ class Certificates:
         if now >= self._rotate_at:
             self._rotate(store, now)
         self._compare(store)
+        if now >= self._remind_at:
+            self._remind_at = now + REMINDER
+            self._remind(store)
 
     def _rotate(self, store: _core.TlsStore, now: float) -> None:
         self._rotate_at = now + store.TICKET_PERIOD
@@ -69,9 +79,27 @@ class Certificates:
         except OSError as error:
             self._server.log.error("The key of session tickets stays in use: %s", error)
 
+    def _remind(self, store: _core.TlsStore) -> None:
+        for file, end in store.ends:
+            left = end - time.time()
+            if left <= 0:
+                self._server.log.warning(
+                    "The TLS certificate %s has expired: clients refuse it. A new one is in use "
+                    "as soon as it is put in its place.",
+                    file,
+                )
+            elif left < SOON:
+                self._server.log.warning(
+                    "The TLS certificate %s expires in %d hours. A new one is in use as soon as "
+                    "it is put in its place.",
+                    file,
+                    left // 3600,
+                )
+
     def _begin(self, store: _core.TlsStore | None, now: float) -> None:
         self._store = store
         self._doubtful = self._told = False
+        self._remind_at = 0.0
         if store is None:
             self.next_at = float("inf")
             return
@@ -101,6 +129,7 @@ class Certificates:
                 )
             return
         if changed:
+            self._remind_at = 0.0
             log.info("TLS files have changed and are in use: %s", ", ".join(files))
         elif self._told:
             log.info("The TLS files are again those in use: %s", ", ".join(files))

@@ -22,6 +22,12 @@ pub fn dns_names(der: &[u8]) -> Vec<String> {
     names.into_iter().filter_map(host).collect()
 }
 
+/// When a certificate ends, seconds since 1970; None for what cannot be read.
+pub fn end_of(der: &[u8]) -> Option<u64> {
+    let certificate = Certificate::from_der(der).ok()?;
+    Some(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs())
+}
+
 fn alternative_names(certificate: &Certificate) -> Vec<GeneralName> {
     let extensions = certificate.tbs_certificate.extensions.iter().flatten();
     extensions

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-pub use client_certificate::environ_of;
+pub use client_certificate::{end_of, environ_of};
 pub use load::{KeyPair, Settings, load};
 pub use material::{ClientAuthentication, Material};
 pub use session::{BATCH, Complaint, Received, Session};
