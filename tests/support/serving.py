@@ -17,6 +17,9 @@ OWN_FLAGS = frozenset(
         "--write-timeout",
         "--body-buffer",
         "--spool-dir",
+        "--limit-request-body",
+        "--body-min-rate",
+        "--queue-timeout",
         "--respawn-backoff",
     }
 )

@@ -91,7 +91,10 @@ impl Poller {
 
     pub fn add_connection(&self, socket: BorrowedFd<'_>, token: u64) -> Result<(), Errno> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, socket, EventData::new_u64(token), flags)
+        epoll::add(&self.epoll, socket, EventData::new_u64(token), flags)?;
+        #[cfg(feature = "testing")]
+        crate::faults::watched(self.epoll.as_fd(), socket, token, flags);
+        Ok(())
     }
 
     pub fn remove(&self, descriptor: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -177,6 +177,9 @@ impl<G: Gateway> Reactor<G> {
         let start = exchange.head.length;
         let body = match exchange.head.framing {
             Framing::None => Some(0),
+            Framing::Length(length) if length > self.options.limit_request_body => {
+                return self.too_large(connection);
+            }
             Framing::Length(length) if length <= (count - start) as u64 => Some(length as usize),
             Framing::Length(_) | Framing::Chunked => None,
         };
@@ -201,12 +204,19 @@ impl<G: Gateway> Reactor<G> {
         exchange: &mut Exchange<G>,
         rest: Vec<u8>,
     ) -> Parsed<G> {
-        if matches!(exchange.head.framing, Framing::None | Framing::Length(0)) {
-            exchange.body = Body::Empty;
-            connection.input = rest;
-            return self.ready(connection, exchange);
+        match exchange.head.framing {
+            Framing::None | Framing::Length(0) => {
+                exchange.body = Body::Empty;
+                connection.input = rest;
+                return self.ready(connection, exchange);
+            }
+            Framing::Length(length) if length > self.options.limit_request_body => {
+                exchange.bytes = None;
+                return self.too_large(connection);
+            }
+            Framing::Length(_) | Framing::Chunked => {}
         }
-        connection.body = Some(BodyReader::new(exchange.head.framing, self.options.body_buffer));
+        connection.body = Some(BodyReader::new(exchange.head.framing, &self.options, self.now));
         connection.head_bytes = exchange.bytes.take().unwrap_or_default();
         let expects = exchange.head.expect_continue;
         connection.head = Some(std::mem::replace(&mut exchange.head, Box::new(Head::new())));
@@ -216,10 +226,15 @@ impl<G: Gateway> Reactor<G> {
             Parsed::More(connection) => {
                 // The buffer wants the body now. A client that is gone shows itself at the read.
                 if expects && rest.is_empty() {
-                    let sent = system::send(&connection.socket, CONTINUE);
-                    if sent.is_err() {
-                        self.close(connection);
-                        return Parsed::Gone;
+                    match system::send_all(&connection.socket, CONTINUE) {
+                        Ok(()) => {}
+                        // It still has to read earlier answers, and sends after a while without
+                        // (RFC 9110, 10.1.1).
+                        Err(Errno::AGAIN) => {}
+                        Err(_) => {
+                            self.close(connection);
+                            return Parsed::Gone;
+                        }
                     }
                 }
                 Parsed::More(connection)
@@ -240,7 +255,25 @@ impl<G: Gateway> Reactor<G> {
         self.connections.set_deadline(connection.key, Class::Body, self.now);
         let parsed = self.feed_bytes(connection, exchange, &buffer[..count]);
         exchange.buffer = buffer;
-        parsed
+        match parsed {
+            Parsed::More(connection) => self.keep_pace(connection, count),
+            done => done,
+        }
+    }
+
+    /// More of a body has come, and it is not complete: a client that drips is cut.
+    fn keep_pace(&mut self, mut connection: Box<Connection<G>>, count: usize) -> Parsed<G> {
+        let (rate, stretch) = (self.options.body_min_rate, self.options.body_timeout);
+        let body = connection.body.as_mut();
+        if body.is_none_or(|body| body.pace.keeps_up(count, rate, stretch, self.now)) {
+            return Parsed::More(connection);
+        }
+        let peer = peer_name(connection.peer);
+        self.notices.push(Severity::Info, || {
+            format!("request body from {peer} comes at less than {rate} bytes/s: 408")
+        });
+        self.reject(connection, Status::REQUEST_TIMEOUT, &[]);
+        Parsed::Gone
     }
 
     fn feed_bytes(
@@ -265,13 +298,17 @@ impl<G: Gateway> Reactor<G> {
                 self.ready(connection, exchange)
             }
             Err(BodyError::Peer(error)) => self.refuse(connection, error),
+            Err(BodyError::TooLarge) => self.too_large(connection),
             Err(BodyError::Disk(error)) => {
-                let directory = self.options.spool_dir.display().to_string();
-                self.notices.push(Severity::Error, || {
-                    format!(
-                        "cannot spool a request body in {directory}: {error}; the client got 507"
-                    )
-                });
+                if let Some(count) = self.disk_told.tell(self.now, 1) {
+                    let directory = self.options.spool_dir.display().to_string();
+                    self.notices.push(Severity::Error, || {
+                        format!(
+                            "cannot spool request bodies in {directory}: {error}; {count} answered \
+                             with 507; make room there or set spool_dir"
+                        )
+                    });
+                }
                 self.reject(connection, Status::INSUFFICIENT_STORAGE, &[]);
                 Parsed::Gone
             }
@@ -296,6 +333,19 @@ impl<G: Gateway> Reactor<G> {
         exchange.sent = 0;
         exchange.connection = Some(connection);
         Parsed::Ready
+    }
+
+    /// Before any of the body is asked for, where its length was told.
+    fn too_large(&mut self, connection: Box<Connection<G>>) -> Parsed<G> {
+        let (peer, limit) = (peer_name(connection.peer), self.options.limit_request_body);
+        self.notices.push(Severity::Warning, || {
+            format!(
+                "Invalid request from ip={peer}: the body is larger than {limit} bytes \
+                 (limit_request_body): 413"
+            )
+        });
+        self.reject(connection, Status::CONTENT_TOO_LARGE, &[]);
+        Parsed::Gone
     }
 
     fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {

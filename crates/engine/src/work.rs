@@ -162,7 +162,7 @@ impl Work {
         // the socket before it has ended its work, for which it needs the lock that we hold.
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
         // A client that is gone, or whose window is full, has lost interest in this answer.
-        if system::send(socket, &answer).is_ok() {
+        if system::send_all(socket, &answer).is_ok() {
             let shut = shutdown(socket.as_fd(), Shutdown::Write);
             debug_assert!(shut.is_ok() || shut == Err(rustix::io::Errno::NOTCONN));
         }

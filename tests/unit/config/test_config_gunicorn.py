@@ -31,6 +31,9 @@ OWN = {
     "write_timeout": ["--write-timeout"],
     "body_buffer": ["--body-buffer"],
     "spool_dir": ["--spool-dir"],
+    "limit_request_body": ["--limit-request-body"],
+    "body_min_rate": ["--body-min-rate"],
+    "queue_timeout": ["--queue-timeout"],
 }
 
 

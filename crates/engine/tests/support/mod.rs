@@ -112,11 +112,16 @@ pub struct Server {
 
 impl Server {
     pub fn start(options: Options) -> Server {
+        Server::start_with_slots(options, 1)
+    }
+
+    /// With a scoreboard that has room for siblings, which the test plays.
+    pub fn start_with_slots(options: Options, slots: usize) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let board = Arc::new(Scoreboard::new(1, options.threads).unwrap());
-        board.set_fleet(1);
+        let board = Arc::new(Scoreboard::new(slots, options.threads).unwrap());
+        board.set_fleet(slots as u32);
         let count = options.threads;
         let engine =
             Engine::<Toy>::new(&[listener.as_raw_fd()], options, Arc::clone(&board), 0).unwrap();
@@ -380,6 +385,14 @@ impl Client {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let close = head.to_ascii_lowercase().contains("connection: close");
         Some(Answer { status, close, body })
+    }
+
+    /// Whether anything has come that was not read yet.
+    pub fn has_bytes(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !self.read.is_empty() || peeked.is_ok()
     }
 
     fn more(&mut self) -> Option<()> {

@@ -6,6 +6,7 @@ The order of these imports is the order of sections in the help.
 from monoceros.config.settings import sources as sources  # isort: skip
 from monoceros.config.settings import processes as processes  # isort: skip
 from monoceros.config.settings import requests as requests  # isort: skip
+from monoceros.config.settings import overload as overload  # isort: skip
 from monoceros.config.settings import mechanics as mechanics  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
