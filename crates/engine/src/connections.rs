@@ -106,6 +106,8 @@ pub struct Connection<G: Gateway> {
     /// Bytes thrown away while lingering, and how many there were when we last looked.
     pub discarded: usize,
     discarded_before: usize,
+    /// Bytes of the 100 that a client waits for and could not be sent yet.
+    pub continue_owed: usize,
     /// There was no room for it: it does not count against `worker_connections`.
     pub refused: bool,
     /// Bytes of the output that count against the worker's budget.
@@ -141,6 +143,7 @@ impl<G: Gateway> Connection<G> {
             requests: 0,
             discarded: 0,
             discarded_before: 0,
+            continue_owed: 0,
             refused: false,
             held: 0,
             unacknowledged: 0,

@@ -285,6 +285,10 @@ impl<G: Gateway> Reactor<G> {
         let broken = EventFlags::HUP | EventFlags::ERR;
         match connection.phase {
             Phase::Idle | Phase::Head | Phase::Body => {
+                if connection.continue_owed > 0 && !connection.pay_continue() {
+                    self.close(connection);
+                    return false;
+                }
                 if flags.intersects(readable) || !connection.input.is_empty() {
                     return self.receive(connection, flags, exchange);
                 }

@@ -18,6 +18,29 @@ const READS: usize = 4;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+impl<G: Gateway> Connection<G> {
+    /// Sends the 100 that the client waits for, now or when the socket has room: it may have to
+    /// read earlier answers first. False: the client is gone.
+    pub fn pay_continue(&mut self) -> bool {
+        while self.continue_owed > 0 {
+            let rest = &CONTINUE[CONTINUE.len() - self.continue_owed..];
+            match system::send(&self.socket, rest) {
+                Ok(sent) => self.continue_owed -= sent,
+                Err(Errno::INTR) => {}
+                Err(error) => return error == Errno::AGAIN,
+            }
+        }
+        true
+    }
+
+    /// The client has sent its body without being told to. False: it was told in part, so that no
+    /// answer can follow.
+    fn forgive_continue(&mut self) -> bool {
+        let owed = std::mem::take(&mut self.continue_owed);
+        owed == 0 || owed == CONTINUE.len()
+    }
+}
+
 impl<G: Gateway> Reactor<G> {
     /// Reads what is there. `flags`: what the socket has told. The connection is put back, closed,
     /// or in the exchange (then true).
@@ -223,19 +246,14 @@ impl<G: Gateway> Reactor<G> {
         connection.phase = Phase::Body;
         self.connections.set_deadline(connection.key, Class::Body, self.now);
         match self.feed_bytes(connection, exchange, &rest) {
-            Parsed::More(connection) => {
+            Parsed::More(mut connection) => {
                 // The buffer wants the body now. A client that is gone shows itself at the read.
                 if expects && rest.is_empty() {
-                    match system::send_all(&connection.socket, CONTINUE) {
-                        Ok(()) => {}
-                        // It still has to read earlier answers, and sends after a while without
-                        // (RFC 9110, 10.1.1).
-                        Err(Errno::AGAIN) => {}
-                        Err(_) => {
-                            self.close(connection);
-                            return Parsed::Gone;
-                        }
-                    }
+                    connection.continue_owed = CONTINUE.len();
+                }
+                if !connection.pay_continue() {
+                    self.close(connection);
+                    return Parsed::Gone;
                 }
                 Parsed::More(connection)
             }
@@ -322,6 +340,10 @@ impl<G: Gateway> Reactor<G> {
         exchange: &mut Exchange<G>,
     ) -> Parsed<G> {
         self.connections.clear_deadline(connection.key);
+        if !connection.forgive_continue() {
+            self.close(connection);
+            return Parsed::Gone;
+        }
         connection.requests = connection.requests.saturating_add(1);
         // A client that asked for the end gets it at once; another may be sending already.
         connection.linger = exchange.head.persistent || !connection.input.is_empty();
