@@ -32,7 +32,7 @@ REQUIREMENTS = import sys, tomllib; \
 
 .PHONY: help
 help: # List the verbs
-	@awk -F '(:.*)? # ' '/^[a-z-]+:.* # / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F '(:.*)? # ' '/^[a-z-]+:.* # / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.built # Serve the example site at http://127.0.0.1:8000 until Ctrl-C
@@ -57,6 +57,15 @@ test-rust: $(VENV)/.requirements
 .PHONY: test-python
 test-python: $(VENV)/.built
 	$(BIN)/python -m pytest -n $(JOBS)
+
+.PHONY: soak
+soak: $(VENV)/.built # Load of all kinds for ten minutes, attacks, uploads of 2 GiB; SECONDS=60 for less
+	SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -m soak tests/soak tests/integration
+
+# What the kernel seldom answers, on order: see crates/engine/src/faults.rs.
+.PHONY: test-faults
+test-faults: $(VENV)/.requirements # Run a part of the tests with faults of the kernel injected
+	tests/faults/run
 
 .PHONY: lint
 lint: lint-python lint-rust # Check style and types, Python and Rust

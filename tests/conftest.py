@@ -1,11 +1,11 @@
 """Fixtures for all tests.
 
 `serve` starts real servers and puts every one of them through the gate when the test ends. A test
-marked `alone` runs while no other test does.
+marked `alone` runs while no other test does; one marked `soak` runs by `make soak` only.
 """
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,16 @@ sys.path.insert(0, str(APPS))
 
 _SERVE = pytest.StashKey[Serve]()
 
+#: Of the property that holds what a test has measured.
+_FIGURES = "figures"
+
 #: How much of each log a failure report shows, in characters.
 REPORTED = 20_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: measures time; no other test runs meanwhile")
+    config.addinivalue_line("markers", "soak: runs for minutes, by `make soak` only")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,6 +50,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     # Outside of everything else: what a test waits for its turn is not part of its time limit.
     with presence(alone=item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a line with what a test has measured; all of them stand at the end of the run."""
+
+    def say(line: str) -> None:
+        record_property(_FIGURES, line)
+
+    return say
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [each for kind in ("passed", "failed") for each in terminalreporter.getreports(kind)]
+    lines = [str(v) for each in reports for key, v in each.user_properties if key == _FIGURES]
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -477,6 +477,9 @@ class Engine:
     - `handshake_timeout`: seconds from accepting a connection to the end of its TLS handshake;
     - `header_timeout`: seconds from the first byte of a request head to its last;
     - `body_timeout`, `write_timeout`: seconds without progress of a request body, of an answer;
+    - `body_min_rate`: bytes a second at which a body must come over any `body_timeout`, 0 = any;
+    - `limit_request_body`: bytes of the largest request body, 0 = any;
+    - `queue_timeout`: seconds a request may wait for an app thread before it is refused;
     - `timeout`, `request_timeout`: seconds for a request in the app; the shorter one counts;
     - `slow_after`: seconds after which a request in the app is reported as SLOW;
     - `graceful_timeout`: seconds for draining when a signal asks for it;

@@ -254,3 +254,36 @@ def test_failure_while_iterating(serve: Serve, target: str) -> None:
     with pytest.raises(Truncated) as cut:
         server.get(target)
     assert b"0\r\n\r\n" not in cut.value.received
+
+
+LATE_FAILURES = """
+def app(environ, start_response):
+    path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+    if path == "/fine":
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"fine"]
+    status = "204 No Content" if path == "/none" else "200 OK"
+    write = start_response(status, [] if path == "/none" else [("Content-Length", "5")])
+    if path != "/generated":
+        write(b"whole")
+        raise RuntimeError("failing on purpose when all is sent")
+    return generated()
+
+def generated():
+    yield b"wh"
+    yield b"ole"
+    raise RuntimeError("failing on purpose when all is sent")
+"""
+
+
+@pytest.mark.parametrize("target", ["/generated", "/written", "/none"])
+def test_a_failure_after_the_whole_answer_costs_no_request(serve: Serve, target: str) -> None:
+    """The client has all that it was told to expect, and may use the connection as it was told."""
+    server = serve("own:app", files={"own.py": LATE_FAILURES}, probe="/fine")
+    server.expect_log("failing on purpose when all is sent")
+    with server.connect() as connection:
+        for _ in range(20):
+            response = connection.request("GET", target)
+            assert response.body == (b"" if target == "/none" else b"whole")
+            assert not response.closes
+            assert connection.request("GET", "/fine").body == b"fine"

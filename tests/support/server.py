@@ -50,6 +50,9 @@ SETTLED = 0.1
 #: Replaces `python -m monoceros`, to try the tests themselves against another server.
 COMMAND = "MONOCEROS_TEST_COMMAND"
 
+#: A folder with the package that servers import instead of the installed one.
+PACKAGE = "MONOCEROS_TEST_PACKAGE"
+
 #: Variables that change what a server does; a test that wants one sets it.
 _CLEARED = (
     "PORT",
@@ -83,7 +86,7 @@ def environment(directory: Path, extra: Mapping[str, str]) -> dict[str, str]:
     spool.mkdir(exist_ok=True)
     base = {key: value for key, value in os.environ.items() if key not in _CLEARED}
     base |= {
-        "PYTHONPATH": str(APPS),
+        "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get(PACKAGE)]), str(APPS)]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "TMPDIR": str(spool),
         "EVENTS": str(directory / "events.jsonl"),

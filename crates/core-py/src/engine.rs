@@ -58,6 +58,12 @@ fn engine_options(given: &Bound<'_, PyDict>, tls: Option<&PyTlsStore>) -> PyResu
         handshake_timeout: off_at_zero("handshake_timeout")?,
         header_timeout: off_at_zero("header_timeout")?,
         body_timeout: off_at_zero("body_timeout")?,
+        body_min_rate: option(given, "body_min_rate")?,
+        queue_timeout: off_at_zero("queue_timeout")?,
+        limit_request_body: match option(given, "limit_request_body")? {
+            0 => u64::MAX,
+            limit => limit,
+        },
         write_timeout: off_at_zero("write_timeout")?,
         request_deadline: timeout.min(off_at_zero("request_timeout")?),
         slow_after: off_at_zero("slow_after")?,

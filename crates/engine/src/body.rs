@@ -5,6 +5,9 @@ use std::path::Path;
 use monoceros_http1::{ChunkedDecoder, DecodeError, Error, Framing, Limits};
 use rustix::io::Errno;
 
+use crate::clock::Moment;
+use crate::options::Options;
+use crate::pace::Pace;
 use crate::spool::Spool;
 
 /// A whole body, as the gateway gets it.
@@ -25,13 +28,16 @@ pub enum Body {
 pub enum BodyError {
     /// The peer sent what is no chunked body.
     Peer(Error),
+    /// The body is larger than `limit_request_body`.
+    TooLarge,
     /// The spool cannot take it.
     Disk(Errno),
 }
 
 enum Remaining {
     Bytes(u64),
-    Chunks(Box<ChunkedDecoder>),
+    /// And how much more there may be.
+    Chunks(Box<ChunkedDecoder>, u64),
 }
 
 enum Store {
@@ -44,6 +50,7 @@ pub struct BodyReader {
     remaining: Remaining,
     store: Store,
     buffer: usize,
+    pub pace: Pace,
 }
 
 pub struct Fed {
@@ -57,17 +64,22 @@ const FIRST_CAPACITY: usize = 4096;
 const LARGEST_CAPACITY: u64 = 64 * 1024;
 
 impl BodyReader {
-    pub fn new(framing: Framing, buffer: usize) -> BodyReader {
+    /// A body that begins now. A length that is too large has been refused before.
+    pub fn new(framing: Framing, options: &Options, now: Moment) -> BodyReader {
+        let buffer = options.body_buffer;
         let (remaining, capacity) = match framing {
             Framing::Length(length) => {
                 (Remaining::Bytes(length), length.min(LARGEST_CAPACITY).min(buffer as u64) as usize)
             }
             Framing::None => (Remaining::Bytes(0), 0),
             Framing::Chunked => {
-                (Remaining::Chunks(Box::new(ChunkedDecoder::new())), FIRST_CAPACITY.min(buffer))
+                let decoder = Box::new(ChunkedDecoder::new());
+                let remaining = Remaining::Chunks(decoder, options.limit_request_body);
+                (remaining, FIRST_CAPACITY.min(buffer))
             }
         };
-        BodyReader { remaining, store: Store::Memory(Vec::with_capacity(capacity)), buffer }
+        let store = Store::Memory(Vec::with_capacity(capacity));
+        BodyReader { remaining, store, buffer, pace: Pace::new(now, options.body_timeout) }
     }
 
     /// Takes what of `input` belongs to the body.
@@ -77,7 +89,7 @@ impl BodyReader {
         limits: &Limits,
         directory: &Path,
     ) -> Result<Fed, BodyError> {
-        let BodyReader { remaining, store, buffer } = self;
+        let BodyReader { remaining, store, buffer, .. } = self;
         match remaining {
             Remaining::Bytes(left) => {
                 let consumed = (*left).min(input.len() as u64) as usize;
@@ -85,14 +97,17 @@ impl BodyReader {
                 *left -= consumed as u64;
                 Ok(Fed { consumed, complete: *left == 0 })
             }
-            Remaining::Chunks(decoder) => {
-                let mut sink = |bytes: &[u8]| store.append(bytes, *buffer, directory);
+            Remaining::Chunks(decoder, room) => {
+                let mut sink = |bytes: &[u8]| {
+                    *room = room.checked_sub(bytes.len() as u64).ok_or(BodyError::TooLarge)?;
+                    store.append(bytes, *buffer, directory).map_err(BodyError::Disk)
+                };
                 match decoder.decode(input, limits, &mut sink) {
                     Ok(decoded) => {
                         Ok(Fed { consumed: decoded.consumed, complete: decoded.complete })
                     }
                     Err(DecodeError::Peer(error)) => Err(BodyError::Peer(error)),
-                    Err(DecodeError::Sink(error)) => Err(BodyError::Disk(error)),
+                    Err(DecodeError::Sink(error)) => Err(error),
                 }
             }
         }

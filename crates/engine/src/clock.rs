@@ -1,7 +1,7 @@
 //! Time, in nanoseconds on CLOCK_MONOTONIC: the same clock as Python's `time.monotonic()`, so
 //! that arbiter and engine can compare what they note on the scoreboard.
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::system;
 
 /// A moment on the monotonic clock. Zero never occurs and stands for "not yet".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -11,7 +11,7 @@ impl Moment {
     pub const NEVER: Moment = Moment(u64::MAX);
 
     pub fn now() -> Moment {
-        let time = clock_gettime(ClockId::Monotonic);
+        let time = system::monotonic();
         Moment(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
@@ -59,7 +59,7 @@ impl Span {
     }
 }
 
-/// Seconds since 1970, for `Date`. The coarse clock is exact enough and costs a few instructions.
+/// Seconds since 1970, for `Date`.
 pub fn unix_seconds() -> u64 {
-    clock_gettime(ClockId::RealtimeCoarse).tv_sec as u64
+    system::wall().tv_sec as u64
 }

@@ -68,6 +68,9 @@ pub enum Phase {
     Lingering,
 }
 
+/// A peer that sends less than this between two looks is not in the middle of an upload.
+const STILL_SENDS: usize = 64 * 1024;
+
 /// A complete request that waits.
 pub struct Request {
     pub head: Box<Head>,
@@ -121,8 +124,13 @@ pub struct Connection<G: Gateway> {
     /// It was not the client who wants this connection to end.
     pub linger: bool,
     pub requests: u32,
-    /// Bytes thrown away while lingering.
+    /// Bytes thrown away while lingering, and how many there were when we last looked.
     pub discarded: usize,
+    discarded_before: usize,
+    /// Bytes of the 100 that a client waits for and could not be sent yet.
+    pub continue_owed: usize,
+    /// There was no room for it: it does not count against `worker_connections`.
+    pub refused: bool,
     /// Bytes of the output that count against the worker's budget.
     pub held: usize,
     /// Bytes that the kernel still held for the peer when we last looked.
@@ -160,6 +168,9 @@ impl<G: Gateway> Connection<G> {
             linger: false,
             requests: 0,
             discarded: 0,
+            discarded_before: 0,
+            continue_owed: 0,
+            refused: false,
             held: 0,
             unacknowledged: 0,
             stalls: 0,
@@ -211,17 +222,11 @@ impl<G: Gateway> Connection<G> {
         output.write_to(tls.as_deref(), socket.as_fd(), sent)
     }
 
-    /// Sends a few bytes while there is no other output.
-    pub fn send_between(&self, bytes: &[u8]) -> Result<(), Errno> {
-        match &self.tls {
-            None => system::send(&self.socket, bytes).map(drop),
-            Some(session) => session.send(self.socket.as_fd(), bytes),
-        }
-    }
-
     /// There is output that the socket has not taken.
     pub fn owes(&self) -> bool {
-        !self.output.is_empty() || self.tls.as_ref().is_some_and(|session| session.owes())
+        !self.output.is_empty()
+            || self.continue_owed > 0
+            || self.tls.as_ref().is_some_and(|session| session.owes())
     }
 
     /// How many times in a row, this one included, the peer was found to have taken nothing. A
@@ -232,6 +237,14 @@ impl<G: Gateway> Connection<G> {
         let before = std::mem::replace(&mut self.unacknowledged, now);
         self.stalls = if now < before { 0 } else { self.stalls + 1 };
         self.stalls
+    }
+
+    /// The peer of a lingering connection still sends much, `looks` times in a row at most: it has
+    /// not come to reading our last words.
+    pub fn still_sends(&mut self, looks: u32) -> bool {
+        let before = std::mem::replace(&mut self.discarded_before, self.discarded);
+        self.stalls += 1;
+        self.discarded - before >= STILL_SENDS && self.stalls < looks
     }
 }
 
@@ -350,6 +363,27 @@ impl<G: Gateway> Connections<G> {
                 Found::Gone
             }
         }
+    }
+
+    /// The connection, where it is here.
+    pub fn look(&self, key: Key) -> Option<&Connection<G>> {
+        let entry = self.entries.get(key.index())?;
+        match &entry.place {
+            Place::Here(connection) if entry.generation == key.generation() => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Of the connections here that hold memory for their output: the one that has made no
+    /// progress for longest.
+    pub fn slowest_holder(&self) -> Option<Key> {
+        let holders = self.entries.iter().filter_map(|entry| match &entry.place {
+            Place::Here(connection) if connection.held > 0 => {
+                Some((entry.deadline, connection.key))
+            }
+            _ => None,
+        });
+        holders.min_by_key(|(deadline, _)| *deadline).map(|(_, key)| key)
     }
 
     /// Notes what happened to the socket of a connection that is out.

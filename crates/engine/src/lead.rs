@@ -61,6 +61,8 @@ const SLOWNESS_SHIFT: u32 = 3;
 const SLOWNESS_FULL: u32 = 1 << 16;
 /// Blocked responses beyond this go to disk: clients that do not read cost no memory.
 const HELD_MOST: usize = 16 << 20;
+/// Where the disk takes none, this is the end: clients that have taken nothing for longest are cut.
+pub(crate) const HELD_WITHOUT_DISK: usize = 64 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lead {

@@ -4,20 +4,27 @@
 //! registration away and adding it again puts the worker at the end of the kernel's queue of
 //! waiters, so that connections go round. A worker without room takes it away altogether.
 
-use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, dup2, fcntl_dupfd_cloexec};
 use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::net::{Shutdown, shutdown};
 
 use crate::clock::{Moment, Span};
 use crate::poller::Poller;
+use crate::reserve::Reserve;
 use crate::system;
 
 /// After the process ran out of descriptors, accepting is tried again this much later.
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
+
+/// Connections that are turned away at a time while there are no descriptors.
+const TURNED_AWAY_MOST: usize = 128;
+/// What such a client has sent by then is taken note of up to this size, so that closing the
+/// socket is no reset that destroys our answer.
+const LAST_READ: usize = 64 * 1024;
 
 struct Listener {
     socket: OwnedFd,
@@ -37,6 +44,7 @@ pub enum Accepted {
 pub struct Listeners {
     listeners: Vec<Listener>,
     paused_until: Moment,
+    reserve: Reserve,
 }
 
 impl Listeners {
@@ -53,7 +61,11 @@ impl Listeners {
             }
             Ok(Listener { socket, given, armed: false })
         });
-        Ok(Listeners { listeners: listeners.collect::<Result<_, _>>()?, paused_until: Moment(0) })
+        Ok(Listeners {
+            listeners: listeners.collect::<Result<_, _>>()?,
+            paused_until: Moment(0),
+            reserve: Reserve::new(),
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -102,12 +114,43 @@ impl Listeners {
                 Err(Errno::AGAIN) => return Accepted::Empty,
                 // The client left before we came (man 2 accept): the next one may be there.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+                // Errors of the network that the new connection met (man 2 accept, "Error
+                // handling"): the poller tells when there is another.
+                Err(
+                    Errno::NETDOWN
+                    | Errno::NOPROTOOPT
+                    | Errno::HOSTDOWN
+                    | Errno::NONET
+                    | Errno::HOSTUNREACH
+                    | Errno::OPNOTSUPP
+                    | Errno::NETUNREACH
+                    | Errno::PERM,
+                ) => return Accepted::Empty,
                 Err(error) => {
                     self.paused_until = now.after(ACCEPT_PAUSE);
                     return Accepted::Exhausted(error);
                 }
             }
         }
+    }
+
+    /// Answers connections that wait with `words` and closes them, by the reserved descriptor.
+    /// How many there were.
+    pub fn turn_away(&mut self, index: usize, words: &[u8]) -> usize {
+        let Some(listener) = self.listeners.get(index) else { return 0 };
+        let mut count = 0;
+        while count < TURNED_AWAY_MOST {
+            let told = self.reserve.lend(|| {
+                let (socket, _) = system::accept(&listener.socket).ok()?;
+                last_words(&socket, words);
+                Some(())
+            });
+            match told {
+                Some(Some(())) => count += 1,
+                _ => break,
+            }
+        }
+        count
     }
 
     /// True once after each pause.
@@ -129,11 +172,27 @@ impl Listeners {
     pub fn close(&mut self, poller: &Poller) -> Result<(), Errno> {
         self.arm(false, poller)?;
         for listener in self.listeners.drain(..) {
-            let null = File::open("/dev/null").map_err(|_| Errno::NFILE)?;
+            // From the reserve: a worker without descriptors has to be able to end.
+            let null = self.reserve.null().ok_or(Errno::MFILE)?;
             // SAFETY: the number stays open and keeps its owner; only what it names changes.
             let mut given = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(listener.given) });
-            dup2(&null, &mut given)?;
+            dup2(null, &mut given)?;
         }
         Ok(())
+    }
+}
+
+/// A client that is gone, or that hears nothing, is none the worse for it.
+fn last_words(socket: &OwnedFd, words: &[u8]) {
+    if system::send_all(socket, words).is_err() || shutdown(socket, Shutdown::Write).is_err() {
+        return;
+    }
+    let (mut block, mut read) = ([0; 4096], 0);
+    while read < LAST_READ {
+        match system::receive(socket, &mut block) {
+            Ok(0) => return,
+            Ok(count) => read += count,
+            Err(_) => return,
+        }
     }
 }

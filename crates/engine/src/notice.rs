@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use crate::clock::{Moment, Span};
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
     Debug,
@@ -15,6 +17,29 @@ pub enum Severity {
 pub struct Notice {
     pub severity: Severity,
     pub text: String,
+}
+
+/// What goes on for long is said no more often than this.
+const PERIOD: Span = Span::from_secs(60);
+
+/// Something that happens again and again and is worth a line once in a while.
+#[derive(Default)]
+pub struct Throttle {
+    next: Moment,
+    untold: u64,
+}
+
+impl Throttle {
+    /// It has happened `count` more times. When it is time to say so: how often since the last
+    /// time.
+    pub fn tell(&mut self, now: Moment, count: u64) -> Option<u64> {
+        self.untold += count;
+        if now < self.next {
+            return None;
+        }
+        self.next = now.after(PERIOD);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 /// More than this at once helps nobody: an attacker shall not fill the disk or the memory.
@@ -53,4 +78,19 @@ impl Notices {
 /// How messages name a client.
 pub fn peer_name(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "unix".into(), |address| address.ip().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_told_once_in_a_while() {
+        let mut throttle = Throttle::default();
+        let start = Moment(1);
+        assert_eq!(throttle.tell(start, 1), Some(1));
+        assert_eq!(throttle.tell(start, 1), None);
+        assert_eq!(throttle.tell(start.after(Span::from_secs(59)), 2), None);
+        assert_eq!(throttle.tell(start.after(Span::from_secs(61)), 1), Some(4));
+    }
 }

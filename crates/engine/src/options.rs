@@ -25,6 +25,8 @@ pub struct Options {
     pub header_timeout: Span,
     /// Without progress of a request body.
     pub body_timeout: Span,
+    /// Bytes a second at which a request body must come, over any `body_timeout`; 0: any.
+    pub body_min_rate: u64,
     /// Without progress of a response.
     pub write_timeout: Span,
     /// For a request in the app; `Span::FOREVER`: none.
@@ -33,6 +35,11 @@ pub struct Options {
     pub slow_after: Span,
     /// Requests after which this worker asks to be replaced; 0: never.
     pub max_requests: u64,
+    /// How long a request or a connection may wait for room before it is refused;
+    /// `Span::FOREVER`: nobody is.
+    pub queue_timeout: Span,
+    /// Bytes of the largest request body; `u64::MAX`: any.
+    pub limit_request_body: u64,
     /// Bytes of a request body that are kept in memory.
     pub body_buffer: usize,
     /// Where bodies beyond that go.
@@ -66,10 +73,13 @@ impl Default for Options {
             handshake_timeout: Span::from_secs(10),
             header_timeout: Span::from_secs(10),
             body_timeout: Span::from_secs(30),
+            body_min_rate: 100,
             write_timeout: Span::from_secs(60),
             request_deadline: Span::FOREVER,
             slow_after: Span::FOREVER,
             max_requests: 0,
+            queue_timeout: Span::FOREVER,
+            limit_request_body: u64::MAX,
             body_buffer: 256 * 1024,
             spool_dir: std::env::temp_dir(),
             limits: Limits::default(),

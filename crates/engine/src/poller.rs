@@ -116,9 +116,12 @@ impl Poller {
         };
         let data = EventData::new_u64(token);
         match before {
-            Watch::Nothing => epoll::add(&self.epoll, socket, data, flags),
-            Watch::Input | Watch::Both => epoll::modify(&self.epoll, socket, data, flags),
+            Watch::Nothing => epoll::add(&self.epoll, socket, data, flags)?,
+            Watch::Input | Watch::Both => epoll::modify(&self.epoll, socket, data, flags)?,
         }
+        #[cfg(feature = "testing")]
+        crate::faults::watched(self.epoll.as_fd(), socket, token, flags);
+        Ok(())
     }
 
     pub fn remove(&self, descriptor: BorrowedFd<'_>) -> Result<(), Errno> {

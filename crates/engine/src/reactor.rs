@@ -23,11 +23,12 @@ use crate::clock::{Moment, Span, unix_seconds};
 use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::lead::Lead;
+use crate::lead::{HELD_WITHOUT_DISK, Lead};
 use crate::listeners::{Accepted, Listeners};
-use crate::notice::{Notices, Severity, peer_name};
+use crate::notice::{Notices, Severity, Throttle, peer_name};
 use crate::options::Options;
 use crate::output::{Output, Written, unacknowledged};
+use crate::overload::Overload;
 use crate::poller::{Poller, Source, Watch};
 use crate::promptness::Promptness;
 use crate::scoreboard::Scoreboard;
@@ -39,8 +40,11 @@ use crate::work::Work;
 const ACCEPT_BATCH: usize = 16;
 /// How long we read on, so that a peer can read our last words before the reset (RFC 9112, 9.6).
 const LINGER: Span = Span::from_secs(2);
-/// And how much.
-const LINGER_BYTES: usize = 1024 * 1024;
+/// A peer that is in the middle of an upload is given so many of these.
+const LINGER_LOOKS: u32 = 5;
+/// How much we read in all, and in one turn.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+const LINGER_TURN: usize = 1024 * 1024;
 /// A peer that takes nothing is looked at so often within `write_timeout` before it is cut.
 const WRITE_LOOKS: u32 = 4;
 /// How often the scoreboard is told that the engine lives.
@@ -62,7 +66,7 @@ pub struct Reactor<G: Gateway> {
     pub slot: usize,
     pub now: Moment,
     pub connections: Connections<G>,
-    tls: Option<tls::Server>,
+    pub(crate) tls: Option<tls::Server>,
     /// Connections in their TLS handshake.
     handshakes: usize,
     pub listeners: Listeners,
@@ -89,6 +93,9 @@ pub struct Reactor<G: Gateway> {
     pub served: u64,
     /// Bytes of blocked responses that all connections of this worker hold in memory.
     pub held: Arc<AtomicUsize>,
+    pub overload: Overload,
+    pub disk_told: Throttle,
+    pub spill_told: Throttle,
     pub(crate) date: DateCache,
     pub(crate) next_beat: Moment,
     promptness: Promptness,
@@ -139,6 +146,9 @@ impl<G: Gateway> Reactor<G> {
             cut: Vec::new(),
             served: 0,
             held,
+            overload: Overload::default(),
+            disk_told: Throttle::default(),
+            spill_told: Throttle::default(),
             date: DateCache::new(),
             next_beat: Moment(0),
             promptness: Promptness::default(),
@@ -226,10 +236,12 @@ impl<G: Gateway> Reactor<G> {
         let alone = self.board.fleet() <= 1 || self.draining.is_some();
         for _ in 0..ACCEPT_BATCH {
             if !self.has_room() && self.draining.is_none() {
+                self.refuse_connection(index);
                 return false;
             }
             match self.listeners.accept(index, self.now) {
                 Accepted::Connection(socket, peer) => {
+                    let waited = self.waited_in_backlog(&socket);
                     let mut connection = Box::new(Connection::new(socket, index, peer));
                     connection.judge(&self.options.trust);
                     self.connections.admit(&mut connection);
@@ -237,7 +249,8 @@ impl<G: Gateway> Reactor<G> {
                         self.close(connection);
                         continue;
                     }
-                    let ready = self.greet(connection, exchange);
+                    let ready =
+                        self.greet(connection, exchange) && self.is_in_time(waited, exchange);
                     self.arm_listeners();
                     if !alone {
                         let requeued = self.listeners.requeue(index, &self.poller);
@@ -256,12 +269,7 @@ impl<G: Gateway> Reactor<G> {
                 }
                 Accepted::Empty => return false,
                 Accepted::Exhausted(error) => {
-                    self.notices.push(Severity::Error, || {
-                        format!(
-                            "cannot accept a connection: {error}; raise the limit of open files \
-                             (ulimit -n) or lower worker_connections"
-                        )
-                    });
+                    self.exhausted(index, error);
                     self.arm_listeners();
                     return false;
                 }
@@ -282,8 +290,7 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn has_room(&self) -> bool {
-        self.connections.len() < self.options.worker_connections
-            && self.listeners.paused_until() <= self.now
+        !self.is_full() && self.listeners.paused_until() <= self.now
     }
 
     /// Listens when there is room, and leaves connections to siblings when all threads are busy.
@@ -294,7 +301,9 @@ impl<G: Gateway> Reactor<G> {
         let busy = matches!(self.lead, Lead::Sentinel)
             && self.board.fleet() > 1
             && self.works.iter().all(|work| work.active);
-        let armed = self.listeners.arm(self.has_room() && !busy && !self.is_stuck(), &self.poller);
+        let takes = self.has_room() && !busy && !self.is_stuck();
+        let refuses = self.note_crowd(takes);
+        let armed = self.listeners.arm(takes || refuses, &self.poller);
         self.complain("cannot wait for connections", armed);
     }
 
@@ -316,6 +325,10 @@ impl<G: Gateway> Reactor<G> {
         let broken = EventFlags::HUP | EventFlags::ERR;
         match connection.phase {
             Phase::Handshake | Phase::Idle | Phase::Head | Phase::Body => {
+                if connection.continue_owed > 0 && !connection.pay_continue() {
+                    self.close(connection);
+                    return false;
+                }
                 if flags.intersects(readable) || !connection.input.is_empty() || connection.owes() {
                     return self.receive(connection, flags, exchange);
                 }
@@ -409,6 +422,29 @@ impl<G: Gateway> Reactor<G> {
         }
     }
 
+    /// Responses could not go to disk. Beyond a bound the memory comes from those whose clients
+    /// have not read for longest; what has just been blocked is not among them.
+    pub fn make_room_in_memory(&mut self, error: Errno) {
+        let mut cut = 0;
+        while self.held.load(Relaxed) > HELD_WITHOUT_DISK
+            && let Some(key) = self.connections.slowest_holder()
+            && let Found::Here(connection) = self.connections.take(key)
+        {
+            self.abort(connection);
+            cut += 1;
+        }
+        if let Some(cut) = self.spill_told.tell(self.now, cut) {
+            let directory = self.options.spool_dir.display().to_string();
+            self.notices.push(Severity::Error, || {
+                format!(
+                    "cannot spool responses that clients are slow to read in {directory}: {error}; \
+                     they stay in memory, and {cut} that were too much have been cut; make room \
+                     there or set spool_dir"
+                )
+            });
+        }
+    }
+
     /// A response has gone out whole.
     pub fn answered(&mut self, mut connection: Box<Connection<G>>) {
         let cell = self.board.cell(self.slot, self.options.threads);
@@ -479,6 +515,7 @@ impl<G: Gateway> Reactor<G> {
     /// Ours is said; the peer may still send, and has to be able to read.
     pub fn linger(&mut self, mut connection: Box<Connection<G>>) {
         connection.phase = Phase::Lingering;
+        connection.stalls = 0;
         if !self.watch(&mut connection, Watch::Input) || !self.write_last_words(&mut connection) {
             return self.close(connection);
         }
@@ -507,6 +544,7 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn discard(&mut self, mut connection: Box<Connection<G>>, exchange: &mut Exchange<G>) {
+        let turn = connection.discarded + LINGER_TURN;
         loop {
             match system::receive(&connection.socket, &mut exchange.buffer) {
                 Ok(0) => return self.close(connection),
@@ -514,6 +552,11 @@ impl<G: Gateway> Reactor<G> {
                     connection.discarded += count;
                     if connection.discarded > LINGER_BYTES {
                         return self.close(connection);
+                    }
+                    if connection.discarded > turn {
+                        let token = connection.key.token();
+                        self.events.push_back((Source::Connection(token), EventFlags::IN));
+                        return self.connections.put(connection);
                     }
                 }
                 Err(Errno::AGAIN) => return self.connections.put(connection),
@@ -532,6 +575,7 @@ impl<G: Gateway> Reactor<G> {
     ) {
         let date = self.date.at(unix_seconds());
         connection.output.clear();
+        connection.continue_owed = 0;
         error_response(connection.output.tail(), status, date, false, extra);
         connection.input = Vec::new();
         connection.head = None;
@@ -559,7 +603,8 @@ impl<G: Gateway> Reactor<G> {
         // What was cut must not end as if it were meant.
         let whole = connection.output.is_empty() && !matches!(connection.paused, Paused::Resume(_));
         self.released.extend(connection.take_paused());
-        let was_full = self.connections.len() >= self.options.worker_connections;
+        let was_full = self.is_full();
+        self.forget_refusal(&connection);
         if let Some(session) = &connection.tls {
             self.leave_handshake(&connection);
             if whole {
@@ -613,6 +658,13 @@ impl<G: Gateway> Reactor<G> {
             match connection.request.take() {
                 Some(request) if connection.phase == Phase::Ready => {
                     let waited = self.now.since(request.since);
+                    if waited > self.options.queue_timeout {
+                        connection.request = Some(request);
+                        self.connections.put(connection);
+                        self.ready.push_front(key);
+                        self.refuse_late();
+                        continue;
+                    }
                     self.board.cell(self.slot, thread).queued(waited);
                     exchange.head = request.head;
                     exchange.bytes = Some(request.bytes);

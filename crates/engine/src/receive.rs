@@ -1,6 +1,7 @@
 //! Reading: from the socket to a complete request.
 
 use std::fmt::Display;
+use std::os::fd::AsFd;
 
 use monoceros_http1::{Error, Framing, Head, Method, Progress, Status};
 use rustix::event::epoll::EventFlags;
@@ -13,6 +14,7 @@ use crate::gateway::Gateway;
 use crate::notice::{Severity, peer_name};
 use crate::poller::{Source, Watch};
 use crate::reactor::Reactor;
+use crate::system;
 use crate::tls::Received;
 use crate::trust::Contradiction;
 
@@ -20,6 +22,36 @@ use crate::trust::Contradiction;
 const READS: usize = 4;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl<G: Gateway> Connection<G> {
+    /// Sends the 100 that the client waits for, now or when the socket has room: it may have to
+    /// read earlier answers first. False: the client is gone.
+    pub fn pay_continue(&mut self) -> bool {
+        if self.continue_owed > 0
+            && let Some(session) = &self.tls
+        {
+            // What the socket does not take stays sealed in the session and goes out with it.
+            self.continue_owed = 0;
+            return session.send(self.socket.as_fd(), CONTINUE).is_ok();
+        }
+        while self.continue_owed > 0 {
+            let rest = &CONTINUE[CONTINUE.len() - self.continue_owed..];
+            match system::send(&self.socket, rest) {
+                Ok(sent) => self.continue_owed -= sent,
+                Err(Errno::INTR) => {}
+                Err(error) => return error == Errno::AGAIN,
+            }
+        }
+        true
+    }
+
+    /// The client has sent its body without being told to. False: it was told in part, so that no
+    /// answer can follow.
+    fn forgive_continue(&mut self) -> bool {
+        let owed = std::mem::take(&mut self.continue_owed);
+        owed == 0 || owed == CONTINUE.len()
+    }
+}
 
 impl<G: Gateway> Reactor<G> {
     /// Reads what is there. `flags`: what the socket has told. The connection is put back, closed,
@@ -188,6 +220,9 @@ impl<G: Gateway> Reactor<G> {
         let start = exchange.head.length;
         let body = match exchange.head.framing {
             Framing::None => Some(0),
+            Framing::Length(length) if length > self.options.limit_request_body => {
+                return self.too_large(connection);
+            }
             Framing::Length(length) if length <= (count - start) as u64 => Some(length as usize),
             Framing::Length(_) | Framing::Chunked => None,
         };
@@ -226,21 +261,31 @@ impl<G: Gateway> Reactor<G> {
         if let Err(wrong) = self.note_origin(&mut connection, exchange) {
             return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
         }
-        if matches!(exchange.head.framing, Framing::None | Framing::Length(0)) {
-            exchange.body = Body::Empty;
-            connection.input = rest;
-            return self.ready(connection, exchange);
+        match exchange.head.framing {
+            Framing::None | Framing::Length(0) => {
+                exchange.body = Body::Empty;
+                connection.input = rest;
+                return self.ready(connection, exchange);
+            }
+            Framing::Length(length) if length > self.options.limit_request_body => {
+                exchange.bytes = None;
+                return self.too_large(connection);
+            }
+            Framing::Length(_) | Framing::Chunked => {}
         }
-        connection.body = Some(BodyReader::new(exchange.head.framing, self.options.body_buffer));
+        connection.body = Some(BodyReader::new(exchange.head.framing, &self.options, self.now));
         connection.head_bytes = exchange.bytes.take().unwrap_or_default();
         let expects = exchange.head.expect_continue;
         connection.head = Some(std::mem::replace(&mut exchange.head, Box::new(Head::new())));
         connection.phase = Phase::Body;
         self.connections.set_deadline(connection.key, Class::Body, self.now);
         match self.feed_bytes(connection, exchange, &rest) {
-            Parsed::More(connection) => {
+            Parsed::More(mut connection) => {
                 // The buffer wants the body now. A client that is gone shows itself at the read.
-                if expects && rest.is_empty() && connection.send_between(CONTINUE).is_err() {
+                if expects && rest.is_empty() {
+                    connection.continue_owed = CONTINUE.len();
+                }
+                if !connection.pay_continue() {
                     self.close(connection);
                     return Parsed::Gone;
                 }
@@ -279,7 +324,25 @@ impl<G: Gateway> Reactor<G> {
         self.connections.set_deadline(connection.key, Class::Body, self.now);
         let parsed = self.feed_bytes(connection, exchange, &buffer[..count]);
         exchange.buffer = buffer;
-        parsed
+        match parsed {
+            Parsed::More(connection) => self.keep_pace(connection, count),
+            done => done,
+        }
+    }
+
+    /// More of a body has come, and it is not complete: a client that drips is cut.
+    fn keep_pace(&mut self, mut connection: Box<Connection<G>>, count: usize) -> Parsed<G> {
+        let (rate, stretch) = (self.options.body_min_rate, self.options.body_timeout);
+        let body = connection.body.as_mut();
+        if body.is_none_or(|body| body.pace.keeps_up(count, rate, stretch, self.now)) {
+            return Parsed::More(connection);
+        }
+        let peer = peer_name(connection.peer);
+        self.notices.push(Severity::Info, || {
+            format!("request body from {peer} comes at less than {rate} bytes/s: 408")
+        });
+        self.reject(connection, Status::REQUEST_TIMEOUT, &[]);
+        Parsed::Gone
     }
 
     fn feed_bytes(
@@ -304,13 +367,17 @@ impl<G: Gateway> Reactor<G> {
                 self.ready(connection, exchange)
             }
             Err(BodyError::Peer(error)) => self.refuse(connection, error),
+            Err(BodyError::TooLarge) => self.too_large(connection),
             Err(BodyError::Disk(error)) => {
-                let directory = self.options.spool_dir.display().to_string();
-                self.notices.push(Severity::Error, || {
-                    format!(
-                        "cannot spool a request body in {directory}: {error}; the client got 507"
-                    )
-                });
+                if let Some(count) = self.disk_told.tell(self.now, 1) {
+                    let directory = self.options.spool_dir.display().to_string();
+                    self.notices.push(Severity::Error, || {
+                        format!(
+                            "cannot spool request bodies in {directory}: {error}; {count} answered \
+                             with 507; make room there or set spool_dir"
+                        )
+                    });
+                }
                 self.reject(connection, Status::INSUFFICIENT_STORAGE, &[]);
                 Parsed::Gone
             }
@@ -324,6 +391,10 @@ impl<G: Gateway> Reactor<G> {
         exchange: &mut Exchange<G>,
     ) -> Parsed<G> {
         self.connections.clear_deadline(connection.key);
+        if !connection.forgive_continue() {
+            self.close(connection);
+            return Parsed::Gone;
+        }
         connection.requests = connection.requests.saturating_add(1);
         // A client that asked for the end gets it at once; another may be sending already.
         connection.linger = exchange.head.persistent || !connection.input.is_empty();
@@ -335,6 +406,19 @@ impl<G: Gateway> Reactor<G> {
         exchange.sent = 0;
         exchange.connection = Some(connection);
         Parsed::Ready
+    }
+
+    /// Before any of the body is asked for, where its length was told.
+    fn too_large(&mut self, connection: Box<Connection<G>>) -> Parsed<G> {
+        let (peer, limit) = (peer_name(connection.client()), self.options.limit_request_body);
+        self.notices.push(Severity::Warning, || {
+            format!(
+                "Invalid request from ip={peer}: the body is larger than {limit} bytes \
+                 (limit_request_body): 413"
+            )
+        });
+        self.reject(connection, Status::CONTENT_TOO_LARGE, &[]);
+        Parsed::Gone
     }
 
     fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {

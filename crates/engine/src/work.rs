@@ -169,7 +169,7 @@ impl Work {
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
         // A client that is gone, or whose window is full, has lost interest in this answer.
         let sent = match &self.tls {
-            None => system::send(socket, &answer).is_ok(),
+            None => system::send_all(socket, &answer).is_ok(),
             Some(session) => session.send_last(socket, &answer).is_ok(),
         };
         if sent {

@@ -158,6 +158,29 @@ fn an_expected_continue_is_sent() {
     assert_eq!(client.answer().body, b"/eok");
 }
 
+/// A client that has yet to read earlier answers, so that the socket has no room, is told later.
+#[test]
+fn an_expected_continue_waits_for_room() {
+    let server = Server::start(options(1));
+    let mut client = server.connect();
+    // More than a socket holds; what is left of it waits in the server until the client reads.
+    for _ in 0..3 {
+        client.send(b"GET /payloads/8/1048576 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    client
+        .send(b"POST /e HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    for _ in 0..3 {
+        assert_eq!(client.answer().body.len(), 8 << 20);
+    }
+    let mut interim = client.take_read(25);
+    let read = interim.len();
+    interim.resize(25, 0);
+    client.stream.read_exact(&mut interim[read..]).unwrap();
+    assert_eq!(&interim[..], b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.send(b"ok");
+    assert_eq!(client.answer().body, b"/eok");
+}
+
 /// After a refusal, what the peer still sends does not destroy what it has yet to read.
 #[test]
 fn a_refusal_can_be_read_by_a_client_that_still_sends() {

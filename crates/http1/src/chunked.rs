@@ -12,6 +12,7 @@
 
 use crate::error::Kind;
 use crate::fields::{LENGTH_MAX, NAME_ROOM, is_forbidden_trailer};
+use crate::limits::HEAD_MAX;
 use crate::percent::hex_digit;
 use crate::scan;
 use crate::{Error, Limits, Name};
@@ -75,6 +76,8 @@ pub struct ChunkedDecoder {
     /// See [`OVERHEAD_MAX`].
     overhead: u64,
     trailers: usize,
+    /// Bytes of all trailer lines so far, without CRLF.
+    trailer_bytes: usize,
     /// The start of the name of the trailer under way; its whole length is `line_length`.
     name: [u8; NAME_ROOM],
 }
@@ -114,7 +117,8 @@ impl ChunkedDecoder {
     /// Decodes from `input`, the bytes that follow those consumed so far. Body bytes go to `sink`
     /// as slices of `input` that are never empty.
     ///
-    /// `limits.fields` and `limits.field_size` bound the trailers.
+    /// `limits.fields` and `limits.field_size` bound the trailers, which together are never longer
+    /// than a head may be.
     ///
     /// # Errors
     /// [`DecodeError::Peer`] (400, 431) at the first byte that breaks a rule;
@@ -304,7 +308,8 @@ impl ChunkedDecoder {
 
     fn lengthen_trailer(&mut self, bytes: usize, limits: &Limits) -> Result<(), Kind> {
         self.line_length += bytes;
-        if self.line_length > limits.field_size.saturating_sub(2) {
+        self.trailer_bytes += bytes;
+        if self.line_length > limits.field_size.saturating_sub(2) || self.trailer_bytes > HEAD_MAX {
             return Err(Kind::FieldTooLarge);
         }
         Ok(())

@@ -7,8 +7,8 @@ pub const LINE_MAX: usize = 1 << 20;
 /// Stands in for "unlimited" in [`Limits::fields`].
 pub const FIELDS_MAX: usize = 32_768;
 
-/// A head is never longer than this, whatever the other limits add up to. It also keeps every
-/// offset within the `u32` of a span.
+/// A head, or a trailer section, is never longer than this, whatever the other limits add up to. It
+/// also keeps every offset within the `u32` of a span.
 pub(crate) const HEAD_MAX: usize = 16 << 20;
 
 /// How long the parts of a request head may be. The same limits hold for trailer fields.

@@ -136,3 +136,16 @@ fn extensions_far_larger_than_the_data_are_refused() {
     // Tiny chunks without extensions are wasteful, but what some clients send.
     assert!(decode(&[&b"1\r\nx\r\n".repeat(100_000)]).is_ok());
 }
+
+/// Also where each of them may be large and there may be many: nobody may trail for ever.
+#[test]
+fn trailers_have_a_limit_in_all() {
+    let mut decoder = ChunkedDecoder::new();
+    let lifted = Limits::new(0, 0, 0);
+    let mut sink = |_: &[u8]| Ok::<(), ()>(());
+    decoder.decode(b"0\r\n", &lifted, &mut sink).unwrap();
+    let line = [b"X-Long: ", &[b'y'; 100_000][..], b"\r\n"].concat();
+    let refused = (1..1000).find(|_| decoder.decode(&line, &lifted, &mut sink).is_err());
+    let bytes = refused.expect("endless trailers") * line.len();
+    assert!(((16 << 20)..(17 << 20)).contains(&bytes), "refused after {bytes} bytes");
+}

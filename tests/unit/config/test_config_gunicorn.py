@@ -37,6 +37,9 @@ OWN = {
     "handshake_timeout": ["--handshake-timeout"],
     "sni_certs": ["--sni-cert"],
     "keyfile_password": [],
+    "limit_request_body": ["--limit-request-body"],
+    "body_min_rate": ["--body-min-rate"],
+    "queue_timeout": ["--queue-timeout"],
 }
 
 

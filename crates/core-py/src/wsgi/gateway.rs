@@ -80,6 +80,20 @@ enum Failure {
     /// The app broke the rules; the text says how.
     Broken(String),
     PeerGone,
+    /// It came when all of the response had been sent: the client is none the worse for it.
+    Afterwards(Box<Failure>),
+}
+
+impl Failure {
+    /// What it means where the body has come as far as `writer` says.
+    fn at(self, writer: Option<&BodyWriter>) -> Failure {
+        match self {
+            Failure::Raised(_) | Failure::Broken(_) if writer.is_some_and(BodyWriter::is_whole) => {
+                Failure::Afterwards(Box::new(self))
+            }
+            _ => self,
+        }
+    }
 }
 
 impl From<PyErr> for Failure {
@@ -158,7 +172,7 @@ impl Wsgi {
             {
                 (result, Failure::PeerGone)
             }
-            Err((result, failure)) => (result, failure),
+            Err((result, failure)) => (result, failure.at(writer.as_ref())),
         };
         let sent = writer.map_or(0, |writer| writer.sent);
         let mut fatal = self.close(py, result);
@@ -257,7 +271,8 @@ impl Wsgi {
         let iterator = result.try_iter()?.into_any();
         let mut flowing =
             Stream { iterator: iterator.unbind(), writer: responder.lock().take_writer() };
-        match self.pump(py, exchange, Some(local), result, &mut flowing)? {
+        let pumped = self.pump(py, exchange, Some(local), result, &mut flowing);
+        match pumped.map_err(|failure| failure.at(flowing.writer.as_ref()))? {
             Pumped::End => Ok(Responded::end(flowing.writer.map_or(0, |writer| writer.sent))),
             Pumped::Blocked => {
                 *stream = Some(flowing);
@@ -407,12 +422,15 @@ impl Wsgi {
             Ok(Pumped::Blocked) => return Ok(Outcome::Pause(paused)),
             Ok(Pumped::End) => Outcome::Complete,
             Err(failure) => {
+                let failure = failure.at(stream.writer.as_ref());
+                let whole = matches!(failure, Failure::Afterwards(_));
+                let outcome = if whole { Outcome::Complete } else { Outcome::Abort };
                 let mut fatal = self.close(py, paused.result.take());
                 self.explain(py, failure, "", &mut fatal);
                 self.tell(py, exchange, &mut local.clock, paused.observed.take(), body);
                 return match fatal {
-                    Some(error) => Err(Box::new(AppError(Outcome::Abort, error))),
-                    None => Ok(Outcome::Abort),
+                    Some(error) => Err(Box::new(AppError(outcome, error))),
+                    None => Ok(outcome),
                 };
             }
         };
@@ -523,7 +541,11 @@ impl Wsgi {
         let (head, bytes) = exchange.head();
         let head_request = head.method == Method::Head;
         let target = String::from_utf8_lossy(head.target.of(bytes)).into_owned();
+        let whole = matches!(failure, Failure::Afterwards(_));
         self.explain(py, failure, &target, fatal);
+        if whole {
+            return Outcome::Complete;
+        }
         if committed && exchange.sent() > 0 {
             return Outcome::Abort;
         }
@@ -547,6 +569,7 @@ impl Wsgi {
                 self.say(py, ERROR, &what, Some(error));
             }
             Failure::Raised(error) => *fatal = Some(error),
+            Failure::Afterwards(failure) => self.explain(py, *failure, target, fatal),
             Failure::Broken(text) => self.say(py, ERROR, &format!("{what}: {text}"), None),
             Failure::PeerGone => {
                 self.say(py, DEBUG, "Ignoring premature client disconnection.", None);

@@ -259,6 +259,11 @@ impl BodyWriter {
         self.mode == BodyMode::NoBody
     }
 
+    /// All that the client was told to expect has been handed over.
+    pub fn is_whole(&self) -> bool {
+        self.is_mute() || self.owed() == Some(0)
+    }
+
     /// How much of a body of known length the app still owes.
     pub fn owed(&self) -> Option<u64> {
         matches!(self.mode, BodyMode::Length(_)).then_some(self.left)

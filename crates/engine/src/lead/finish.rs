@@ -11,12 +11,14 @@ impl<G: Gateway> Shared<G> {
         };
         let Some(mut connection) = exchange.connection.take() else { return };
         let mut held = 0;
+        let mut unspilled = None;
         if matches!(written, Some(Written::Blocked | Written::TurnOver)) {
             held = exchange.output.in_memory();
-            if self.held.load(Relaxed) + held > HELD_MOST
-                && exchange.output.spill(&self.options.spool_dir).is_ok()
-            {
-                held = 0;
+            if self.held.load(Relaxed) + held > HELD_MOST {
+                match exchange.output.spill(&self.options.spool_dir) {
+                    Ok(()) => held = 0,
+                    Err(error) => unspilled = Some(error),
+                }
             }
             self.held.fetch_add(held, Relaxed);
         }
@@ -26,6 +28,9 @@ impl<G: Gateway> Shared<G> {
         let reactor = &mut *guard;
         let now = Moment::now();
         reactor.now = reactor.now.max(now);
+        if let Some(error) = unspilled {
+            reactor.make_room_in_memory(error);
+        }
         let took = now.since(exchange.since);
         self.note_duration(took);
         let all_were_busy = reactor.works.iter().all(|work| work.active);

@@ -9,6 +9,7 @@ impl<G: Gateway> Reactor<G> {
             self.on_deadline(key, class);
         }
         self.check_works();
+        self.refuse_late();
         if self.listeners.pause_is_over(self.now) {
             self.arm_listeners();
         }
@@ -44,6 +45,10 @@ impl<G: Gateway> Reactor<G> {
                     format!("{peer} has stopped reading its response: connection closed")
                 });
                 self.abort(connection);
+            }
+            (Class::Linger, Phase::Lingering) if connection.still_sends(LINGER_LOOKS) => {
+                self.connections.set_deadline(key, Class::Linger, self.now);
+                self.connections.put(connection);
             }
             (Class::Linger, Phase::Lingering) => self.close(connection),
             (Class::Handshake, Phase::Handshake) => self.tire_of_handshake(connection),
@@ -84,6 +89,7 @@ impl<G: Gateway> Reactor<G> {
         }
         let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
         let mut until = self.connections.next_deadline().min(self.next_beat);
+        until = until.min(self.next_refusal());
         for work in &self.works {
             until = until.min(work.next_deadline(deadline, slow_after));
             if work.has_reports() {

@@ -40,6 +40,8 @@ pub struct Slot {
     ready_at: AtomicU64,
     engine_beat: AtomicU64,
     python_beat: AtomicU64,
+    crowded_since: AtomicU64,
+    exhausted_at: AtomicU64,
 }
 
 impl Slot {
@@ -61,7 +63,14 @@ impl Slot {
         ] {
             field.store(0, Relaxed);
         }
-        for field in [&self.opened_at, &self.ready_at, &self.engine_beat, &self.python_beat] {
+        for field in [
+            &self.opened_at,
+            &self.ready_at,
+            &self.engine_beat,
+            &self.python_beat,
+            &self.crowded_since,
+            &self.exhausted_at,
+        ] {
             field.store(0, Relaxed);
         }
     }
@@ -112,6 +121,24 @@ impl Slot {
 
     pub fn beat_python(&self, now: Moment) {
         self.python_beat.store(now.0, Relaxed);
+    }
+
+    /// Since when this worker takes no connections; zero while it does.
+    pub fn crowded_since(&self) -> Moment {
+        Moment(self.crowded_since.load(Relaxed))
+    }
+
+    pub fn set_crowded_since(&self, since: Moment) {
+        self.crowded_since.store(since.0, Relaxed);
+    }
+
+    /// When this worker last had no descriptor for a connection; zero: never.
+    pub fn exhausted_at(&self) -> Moment {
+        Moment(self.exhausted_at.load(Relaxed))
+    }
+
+    pub fn set_exhausted_at(&self, now: Moment) {
+        self.exhausted_at.store(now.0, Relaxed);
     }
 
     pub fn wants_recycling(&self) -> bool {

@@ -112,11 +112,16 @@ pub struct Server {
 
 impl Server {
     pub fn start(options: Options) -> Server {
+        Server::start_with_slots(options, 1)
+    }
+
+    /// With a scoreboard that has room for siblings, which the test plays.
+    pub fn start_with_slots(options: Options, slots: usize) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let board = Arc::new(Scoreboard::new(1, options.threads).unwrap());
-        board.set_fleet(1);
+        let board = Arc::new(Scoreboard::new(slots, options.threads).unwrap());
+        board.set_fleet(slots as u32);
         let count = options.threads;
         let engine =
             Engine::<Toy>::new(&[listener.as_raw_fd()], options, Arc::clone(&board), 0).unwrap();
@@ -229,7 +234,7 @@ fn serve(thread: &mut AppThread<Toy>, record: &Arc<Record>) -> Outcome<Chunks> {
         ["abort"] => {
             begin(exchange, 1000);
             exchange.tail().extend_from_slice(&[b'x'; 500]);
-            assert_eq!(exchange.flush(), Ok(Written::All));
+            assert_eq!(exchange.flush_waiting(), Ok(()));
             Outcome::Abort
         }
         _ => {
@@ -382,6 +387,14 @@ impl Client {
         Some(Answer { status, close, body })
     }
 
+    /// Whether anything has come that was not read yet.
+    pub fn has_bytes(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !self.read.is_empty() || peeked.is_ok()
+    }
+
     fn more(&mut self) -> Option<()> {
         let mut block = [0; 65536];
         let count = match self.stream.read(&mut block) {
@@ -430,6 +443,11 @@ impl Server {
 }
 
 impl Client {
+    /// At most so many bytes of what has been read and is no part of an answer yet.
+    pub fn take_read(&mut self, most: usize) -> Vec<u8> {
+        self.read.drain(..most.min(self.read.len())).collect()
+    }
+
     /// Puts back what the test has taken from the stream by itself.
     pub fn unread(&mut self, mut bytes: Vec<u8>) {
         bytes.append(&mut self.read);

@@ -118,7 +118,9 @@ class BodyBuffer(Setting):
 class SpoolDir(Setting):
     """The folder for request bodies that are larger than `body_buffer`.
 
-    Without it they go to the system's folder for temporary files (see TMPDIR).
+    Large answers that clients are slow to read wait there, too. The files have no names and are
+    gone with the process. Without it they go to the system's folder for temporary files (see
+    TMPDIR); where that is a file system in memory, they take memory after all.
     """
 
     name = "spool_dir"

@@ -1,0 +1,1 @@
+"""Tests that run for minutes: `make soak`. A short form of each is part of `make test`."""
