@@ -4,6 +4,8 @@
 //! (the app failed after its head was sent), or a 500 of ours. `close()` of what the app returned
 //! is called once in each of them, by whoever drops it last.
 
+mod aftermath;
+
 use monoceros_engine::clock::unix_seconds;
 use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written, locked};
 use monoceros_http1::{DateCache, Method, Status, error_response};
@@ -459,144 +461,6 @@ impl Wsgi {
             self.tell_of(py, observed, clock, lines.tail(), paused.status, body, true);
         }
         fatal
-    }
-
-    /// The request is over: for observers and the access log.
-    fn tell(
-        &self,
-        py: Python<'_>,
-        exchange: &mut Exchange<Wsgi>,
-        clock: &mut Clock,
-        observed: Option<Observed>,
-        body: u64,
-    ) {
-        let Some(observed) = observed else { return };
-        if exchange.is_overdue() {
-            // The 504 that the client has had is told by whoever explains it.
-            return;
-        }
-        let (status, keep_alive) = (exchange.status(), exchange.keep_alive());
-        let mut lines = locked(&exchange.lines);
-        self.tell_of(py, observed, clock, lines.tail(), status, body, !keep_alive);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what became of a request")]
-    fn tell_of(
-        &self,
-        py: Python<'_>,
-        observed: Observed,
-        clock: &mut Clock,
-        lines: &mut Vec<u8>,
-        status: u16,
-        body: u64,
-        close: bool,
-    ) {
-        let told = match (&self.access, &self.observer) {
-            (Some(access), _) if observed.request.is_none() => {
-                let fate = Fate { since: observed.since, status, body };
-                let start = lines.len();
-                let written = access.write(observed.environ.bind(py), &fate, clock, lines);
-                if written.is_err() {
-                    lines.truncate(start);
-                }
-                written
-            }
-            (_, Some(observer)) => observed.tell(py, observer, status, body, close),
-            _ => Ok(()),
-        };
-        if let Err(error) = told {
-            self.say(py, ERROR, "Exception after a request", Some(error));
-        }
-    }
-
-    /// Calls `close()` of what the app returned. An exception that ends the worker comes back.
-    fn close(&self, py: Python<'_>, result: Option<Py<PyAny>>) -> Option<PyErr> {
-        let result = result?.into_bound(py);
-        if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
-            return None;
-        }
-        let closed = match result.getattr_opt("close") {
-            Ok(None) => return None,
-            Ok(Some(close)) => close.call0(),
-            Err(error) => Err(error),
-        };
-        let error = closed.err()?;
-        if !error.is_instance_of::<PyException>(py) {
-            return Some(error);
-        }
-        self.say(py, ERROR, "Error in close() of a response", Some(error));
-        None
-    }
-
-    /// There is no response: 500 where nothing was sent, otherwise the connection's end.
-    fn fail(
-        &self,
-        py: Python<'_>,
-        exchange: &mut Exchange<Wsgi>,
-        local: &mut Local,
-        failure: Failure,
-        committed: bool,
-        fatal: &mut Option<PyErr>,
-    ) -> Outcome<Paused> {
-        let (head, bytes) = exchange.head();
-        let head_request = head.method == Method::Head;
-        let target = String::from_utf8_lossy(head.target.of(bytes)).into_owned();
-        let whole = matches!(failure, Failure::Afterwards(_));
-        self.explain(py, failure, &target, fatal);
-        if whole {
-            return Outcome::Complete;
-        }
-        if committed && exchange.sent() > 0 {
-            return Outcome::Abort;
-        }
-        exchange.clear_output();
-        let status = Status::INTERNAL_SERVER_ERROR;
-        let date = *local.date.at(unix_seconds());
-        error_response(exchange.tail(), status, &date, head_request, &[]);
-        exchange.set_status(status.code());
-        exchange.set_keep_alive(false);
-        Outcome::Complete
-    }
-
-    fn explain(&self, py: Python<'_>, failure: Failure, target: &str, fatal: &mut Option<PyErr>) {
-        let what = if target.is_empty() {
-            "Error while sending a response".to_owned()
-        } else {
-            format!("Error handling request {target}")
-        };
-        match failure {
-            Failure::Raised(error) if error.is_instance_of::<PyException>(py) => {
-                self.say(py, ERROR, &what, Some(error));
-            }
-            Failure::Raised(error) => *fatal = Some(error),
-            Failure::Afterwards(failure) => self.explain(py, *failure, target, fatal),
-            Failure::Broken(text) => self.say(py, ERROR, &format!("{what}: {text}"), None),
-            Failure::PeerGone => {
-                self.say(py, DEBUG, "Ignoring premature client disconnection.", None);
-            }
-        }
-    }
-
-    /// Writes to the error log.
-    fn say(&self, py: Python<'_>, level: i32, text: &str, error: Option<PyErr>) {
-        let Some(log) = &self.log else { return };
-        let error = error.map(|error| error.into_value(py));
-        if let Err(error) = log.bind(py).call1((level, text, error)) {
-            // The log itself is broken: the interpreter's last resort.
-            error.write_unraisable(py, None);
-        }
-    }
-
-    pub fn notices(&self, py: Python<'_>, notices: Vec<Notice>) {
-        for notice in notices {
-            let level = match notice.severity {
-                Severity::Debug => DEBUG,
-                Severity::Info => INFO,
-                Severity::Warning => WARNING,
-                Severity::Error => ERROR,
-            };
-            self.say(py, level, &notice.text, None);
-        }
     }
 }
 
