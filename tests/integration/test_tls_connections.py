@@ -51,6 +51,18 @@ def context_for(authority: Authority, version: ssl.TLSVersion) -> ssl.SSLContext
     return context
 
 
+def test_hooks_see_the_scheme(serve: Serve, authority: Authority, pair: Pair) -> None:
+    hook = """
+from events import note
+
+def pre_request(worker, req):
+    note("asked", scheme=req.scheme)
+"""
+    server = authority.serve(serve, "probes:app", pair, config=hook, probe=None)
+    assert server.get().status == 200
+    assert [event["scheme"] for event in server.events("asked")] == ["https"]
+
+
 def test_versions_and_environ(serve: Serve, authority: Authority, pair: Pair) -> None:
     """TLS 1.3 and 1.2; the app sees https, and the log says it."""
     server = authority.serve(serve, "secure:app", pair)

@@ -63,7 +63,9 @@ impl Request {
         let fragment = memchr::memchr(b'#', target).map_or(&b""[..], |mark| &target[mark + 1..]);
         let scheme = match exchange.origin().and_then(|origin| origin.scheme) {
             Some(Scheme::Https) => "https",
-            Some(Scheme::Http) | None => "http",
+            Some(Scheme::Http) => "http",
+            None if exchange.tls().is_some() => "https",
+            None => "http",
         };
         let request = Request {
             method: latin1(py, head.method_span.of(bytes))?.unbind(),
