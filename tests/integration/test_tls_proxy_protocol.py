@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.server import Server
 from support.serving import Serve
 from support.tls import HOST, Authority
 
@@ -56,21 +57,18 @@ def speak_tls(sock: socket.socket, context: ssl.SSLContext, before: bytes, piece
         answer += data
 
 
+def serve_balanced(serve: Serve, authority: Authority) -> Server:
+    options = ["--proxy-protocol", "auto", "--proxy-allow-from", BALANCER]
+    return authority.serve(serve, "probes:app", authority.pair("server"), *options)
+
+
 @pytest.mark.parametrize("pieces", [1, 7], ids=["whole", "in-pieces"])
 @pytest.mark.parametrize("balanced", [True, False], ids=["balancer", "client"])
 def test_the_header_comes_before_the_handshake(
     serve: Serve, tmp_path: Path, balanced: bool, pieces: int
 ) -> None:
     authority = Authority(tmp_path)
-    server = authority.serve(
-        serve,
-        "probes:app",
-        authority.pair("server"),
-        "--proxy-protocol",
-        "auto",
-        "--proxy-allow-from",
-        BALANCER,
-    )
+    server = serve_balanced(serve, authority)
     host, port = server.address[:2]
     source = (BALANCER, 0) if balanced else None
     with socket.create_connection((host, port), 10, source) as sock:
@@ -86,15 +84,7 @@ def test_the_header_comes_before_the_handshake(
 
 def test_a_header_without_tls_behind_it_is_400(serve: Serve, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    server = authority.serve(
-        serve,
-        "probes:app",
-        authority.pair("server"),
-        "--proxy-protocol",
-        "auto",
-        "--proxy-allow-from",
-        BALANCER,
-    )
+    server = serve_balanced(serve, authority)
     host, port = server.address[:2]
     with socket.create_connection((host, port), 10, (BALANCER, 0)) as sock:
         sock.sendall(HEADER + REQUEST)

@@ -8,7 +8,7 @@
 use rustix::event::epoll::EventFlags;
 
 use crate::clock::Span;
-use crate::connections::{Connection, Found, Phase};
+use crate::connections::{Found, Phase};
 use crate::gateway::Gateway;
 use crate::listeners::Accepted;
 use crate::notice::Severity;
@@ -44,13 +44,7 @@ impl<G: Gateway> Reactor<G> {
     fn take_backlog(&mut self) {
         for index in 0..self.listeners.len() {
             while let Accepted::Connection(socket, peer) = self.listeners.accept(index, self.now) {
-                let mut connection = Box::new(Connection::new(socket, index, peer));
-                connection.judge(&self.options.trust);
-                self.connections.admit(&mut connection);
-                if !self.secure(&mut connection) {
-                    self.close(connection);
-                    continue;
-                }
+                let Some(connection) = self.admit(socket, index, peer) else { continue };
                 let token = connection.key.token();
                 self.connections.put(connection);
                 self.events.push_back((Source::Connection(token), EventFlags::IN));

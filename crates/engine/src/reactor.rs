@@ -10,7 +10,8 @@ mod secure;
 mod time;
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -243,13 +244,7 @@ impl<G: Gateway> Reactor<G> {
             match self.listeners.accept(index, self.now) {
                 Accepted::Connection(socket, peer) => {
                     let waited = self.waited_in_backlog(&socket);
-                    let mut connection = Box::new(Connection::new(socket, index, peer));
-                    connection.judge(&self.options.trust);
-                    self.connections.admit(&mut connection);
-                    if !self.secure(&mut connection) {
-                        self.close(connection);
-                        continue;
-                    }
+                    let Some(connection) = self.admit(socket, index, peer) else { continue };
                     let ready =
                         self.greet(connection, exchange) && self.is_in_time(waited, exchange);
                     self.arm_listeners();
@@ -278,6 +273,23 @@ impl<G: Gateway> Reactor<G> {
         }
         self.events.push_back((Source::Listener(index), EventFlags::IN));
         false
+    }
+
+    /// Takes up a connection that was just accepted. None: it could not be made safe and is closed.
+    pub fn admit(
+        &mut self,
+        socket: OwnedFd,
+        listener: usize,
+        peer: Option<SocketAddr>,
+    ) -> Option<Box<Connection<G>>> {
+        let mut connection = Box::new(Connection::new(socket, listener, peer));
+        connection.judge(&self.options.trust);
+        self.connections.admit(&mut connection);
+        if !self.secure(&mut connection) {
+            self.close(connection);
+            return None;
+        }
+        Some(connection)
     }
 
     /// A connection is new: its request may be there. True: it is, and in the exchange.
