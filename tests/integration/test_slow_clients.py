@@ -154,8 +154,11 @@ def test_header_deadline_on_a_kept_connection(serve: Serve) -> None:
 
 
 def test_body_deadline(serve: Serve) -> None:
-    """An upload without progress is cut after `body_timeout`; one that goes on slowly is not."""
-    server = serve("probes:app", "--body-timeout", "2")
+    """An upload without progress is cut after `body_timeout`; one that goes on slowly is not.
+
+    So slowly that it would fall short of the least rate, which is lifted for once.
+    """
+    server = serve("probes:app", "--body-timeout", "2", "--body-min-rate", "0")
     fields = [("Content-Length", "4")]
     with server.connect() as stalled, server.connect() as steady:
         started = time.monotonic()
