@@ -97,10 +97,9 @@ _TABLE: Sequence[NotYet] = (
     NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
     NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
     NotYet("tmp_upload_dir", _H),
-    # Protocols and parsers
+    # Protocols
     NotYet("protocol", _R, "http", ("--protocol",)),
     NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
-    NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
     # Development
     NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),
     NotYet("reload_engine", _H, "auto", ("--reload-engine",)),

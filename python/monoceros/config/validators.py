@@ -248,9 +248,14 @@ def validate_class(value: Any) -> Any:
     return text
 
 
+#: Further names that Python's own logging has for levels. Under Gunicorn they meant info.
+_LOG_LEVEL_ALIASES = {"warn": "warning", "fatal": "critical"}
+
+
 def validate_log_level(value: Any) -> str:
-    """One of LOG_LEVELS, in any case."""
-    return validate_choice(*LOG_LEVELS)(validate_string(value) or "")
+    """One of LOG_LEVELS, or Python's other names for some of them, in any case."""
+    text = validate_string(value) or ""
+    return validate_choice(*LOG_LEVELS)(_LOG_LEVEL_ALIASES.get(text.lower(), text))
 
 
 def validate_user(value: Any) -> int | None:
@@ -270,13 +275,13 @@ def _id_text(value: Any) -> str:
 
 
 def validate_chdir(value: Any) -> str:
-    """A folder that exists; a relative one counts from the current folder.
+    """A folder that exists; a relative one counts from the current folder, which "" is.
 
     Raises ConfigError when it cannot be entered.
     """
     text = validate_string(value)
-    if not text:
-        raise ValueError("must name a folder")
+    if text is None:
+        raise TypeError("must name a folder")
     path = os.path.abspath(text)  # noqa: PTH100 - Path.resolve would follow symbolic links
     if not Path(path).is_dir():
         raise ConfigError(f"can't chdir to {path!r}: there is no such folder")

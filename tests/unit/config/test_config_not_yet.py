@@ -115,7 +115,6 @@ class TestCommandLine:
         [
             "--worker-tmp-dir /dev/shm app",
             "--worker-tm /dev/shm app",
-            "app --http-parser python",
             "--reload-engine=poll app",
         ],
     )
