@@ -47,7 +47,7 @@ root_path
 dirty_apps dirty_workers dirty_timeout dirty_threads dirty_graceful_timeout on_dirty_starting
 dirty_post_fork dirty_worker_init dirty_worker_exit
 control_socket control_socket_mode control_socket_disable
-""".split()
+""".split()  # noqa: SIM905 - a table to read
 
 #: Hooks by the number of their arguments.
 HOOKS_OF_ONE = (
