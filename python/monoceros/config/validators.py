@@ -58,6 +58,22 @@ def validate_pos_int(value: Any) -> int:
     return number
 
 
+def validate_mode(value: Any) -> int | None:
+    """None, or permission bits; text is octal with or without a leading 0 (660, 0660, 0o660)."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = int(value.strip().lower().removeprefix("0o"), 8)
+        except ValueError:
+            raise ValueError(f"must be permissions such as 0660, not {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"must be permissions such as 0o660, not {value!r}")
+    if not 0 <= value <= 0o777:
+        raise ValueError(f"must be permissions of at most 0o777, not {value:#o}")
+    return value
+
+
 def validate_seconds(value: Any) -> int | float:
     """A duration of 0 or more seconds, whole or not."""
     if isinstance(value, str):

@@ -47,6 +47,11 @@ from support.privileges import without_privileges
         (v.auto_int, "0", 0),
         (v.auto_int, "0o22", 18),
         (v.auto_int, "0x12", 18),
+        (v.validate_mode, None, None),
+        (v.validate_mode, 0o660, 0o660),
+        (v.validate_mode, " 0660 ", 0o660),
+        (v.validate_mode, "0o600", 0o600),
+        (v.validate_mode, "770", 0o770),
     ],
 )
 def test_keeps(validator: Any, value: Any, kept: Any) -> None:
@@ -80,6 +85,9 @@ def test_keeps(validator: Any, value: Any, kept: Any) -> None:
         (v.validate_environment, ["A=\0"], ValueError),
         (v.validate_dict, [], TypeError),
         (v.validate_log_level, "loud", ValueError),
+        (v.validate_mode, "890", ValueError),
+        (v.validate_mode, 0o1777, ValueError),
+        (v.validate_mode, True, TypeError),
         (v.validate_log_level, None, ValueError),
         (v.validate_class, 1, TypeError),
         (v.validate_class, "", ValueError),
