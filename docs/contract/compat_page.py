@@ -92,10 +92,10 @@ def _describe(setting: Setting) -> tuple[str, str, str]:
 
 def _note(entry: NotYet) -> str:
     """What the operator is told, and what asks for nothing."""
-    if entry.hook:
-        return entry.note or "setting it is warned about"
-    default = "" if entry.default in (None, "", []) else f"; `{entry.default}` passes"
-    return f"{entry.note or 'a warning, or an error on the command line'}{default}"
+    told = [entry.note] if entry.note else []
+    if entry.default not in (None, "", []):
+        told.append(f"`{entry.default}` passes")
+    return "; ".join(told)
 
 
 def _values() -> Iterator[str]:

@@ -95,6 +95,26 @@ def test_a_bad_command_line_is_status_2(monoceros: Command, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("--worker-clas sync app", ""),  # short for --worker-class
+        ("--worker-klass sync app", "; did you mean --worker-class?"),
+        ("--keepalive=5 app", "; did you mean --keep-alive?"),
+        ("--limit-request-field-size=5 app", "; did you mean --limit-request-field_size?"),
+        ("--access-log-format x app", "; did you mean --access-logformat?"),
+        ("--zzz app", ""),
+        ("-z app", ""),
+    ],
+)
+def test_a_flag_that_nobody_knows_is_put_right(monoceros: Command, line: str, hint: str) -> None:
+    status, _, stderr = monoceros(f"{line} --check-config")
+    if hint:
+        assert status == 2
+        assert stderr.splitlines()[-1].endswith(hint)
+    assert "did you mean" in stderr if hint else "did you mean" not in stderr
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("", "No application module specified."),
