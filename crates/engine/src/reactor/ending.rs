@@ -20,9 +20,7 @@ impl<G: Gateway> Reactor<G> {
 
     pub(super) fn write_last_words(&mut self, connection: &mut Connection<G>) -> bool {
         match connection.write().and_then(|written| match &connection.tls {
-            Some(session) if written == Written::All => {
-                session.send_last(connection.socket.as_fd(), &[])
-            }
+            Some(session) if written == Written::All => session.end(connection.socket.as_fd()),
             _ => Ok(written),
         }) {
             Ok(Written::All) => shutdown(connection.socket.as_fd(), Shutdown::Write).is_ok(),
@@ -95,17 +93,23 @@ impl<G: Gateway> Reactor<G> {
     }
 
     pub fn close(&mut self, mut connection: Box<Connection<G>>) {
-        self.let_go_of_memory(&mut connection);
         // What was cut must not end as if it were meant.
         let whole = connection.output.is_empty() && !matches!(connection.paused, Paused::Resume(_));
+        let said = match &connection.tls {
+            Some(session) if whole => session.end(connection.socket.as_fd()),
+            _ => Ok(Written::All),
+        };
+        // A peer that has not read all that came before shall hear it in the end (RFC 8446, 6.1).
+        let ending = matches!(connection.phase, Phase::Lingering | Phase::Handshake);
+        if said == Ok(Written::Blocked) && !ending {
+            return self.linger(connection);
+        }
+        self.let_go_of_memory(&mut connection);
         self.released.extend(connection.take_paused());
         let was_full = self.is_full();
         self.forget_refusal(&connection);
-        if let Some(session) = &connection.tls {
+        if connection.tls.is_some() {
             self.leave_handshake(&connection);
-            if whole {
-                self.say_goodbye(session, &connection.socket);
-            }
         }
         self.connections.retire(connection.key);
         drop(connection);
