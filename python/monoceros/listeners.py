@@ -77,6 +77,8 @@ class Listener:
 
     def __str__(self) -> str:
         scheme = "https" if getattr(self.conf, "is_ssl", False) else "http"
+        if getattr(self.conf, "protocol", "http") == "uwsgi":
+            scheme = "suwsgi" if scheme == "https" else "uwsgi"
         try:
             name = self.sock.getsockname()
         except OSError:

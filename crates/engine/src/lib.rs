@@ -35,6 +35,7 @@ mod spool;
 mod system;
 pub mod tls;
 mod trust;
+mod uwsgi;
 mod work;
 
 pub use body::Body;
@@ -42,6 +43,7 @@ pub use exchange::{Exchange, PeerGone, READ_BUFFER};
 pub use gateway::{Gateway, Outcome};
 pub use lead::{AppThread, Engine, Next};
 pub use lines::{Lines, locked};
+pub use monoceros_uwsgi::Variables;
 pub use notice::{Notice, Severity};
 pub use options::Options;
 pub use output::{Payload, Written};

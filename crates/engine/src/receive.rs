@@ -99,6 +99,9 @@ impl<G: Gateway> Reactor<G> {
             let parsed = match connection.phase {
                 Phase::Body => self.feed(connection, exchange, count),
                 _ if connection.awaits_preface => self.receive_preface(connection, exchange, count),
+                _ if self.options.uwsgi.is_some() => {
+                    self.receive_packet(connection, exchange, count)
+                }
                 _ if connection.input.is_empty() => self.parse_buffer(connection, exchange, count),
                 _ => {
                     connection.input.extend_from_slice(&exchange.buffer[..count]);
@@ -261,6 +264,17 @@ impl<G: Gateway> Reactor<G> {
         if let Err(wrong) = self.note_origin(&mut connection, exchange) {
             return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
         }
+        self.begin_body(connection, exchange, rest)
+    }
+
+    /// A head lies in the exchange, and all that is told about it is known; `rest` was read behind
+    /// it.
+    pub(crate) fn begin_body(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        rest: Vec<u8>,
+    ) -> Parsed<G> {
         match exchange.head.framing {
             Framing::None | Framing::Length(0) => {
                 exchange.body = Body::Empty;
@@ -421,7 +435,7 @@ impl<G: Gateway> Reactor<G> {
         Parsed::Gone
     }
 
-    fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {
+    pub(crate) fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {
         self.refuse_as(connection, error.status(), &error, error.rule())
     }
 

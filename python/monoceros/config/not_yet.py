@@ -74,7 +74,6 @@ class NotYet:
         return False
 
 
-_LOOPBACK = ["127.0.0.1", "::1"]
 _R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
 
 _TABLE: Sequence[NotYet] = (
@@ -98,8 +97,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
     NotYet("tmp_upload_dir", _H),
     # Protocols and parsers
-    NotYet("protocol", _R, "http", ("--protocol",)),
-    NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
     NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
     # Development
     NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),

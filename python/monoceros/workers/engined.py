@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 from monoceros import SERVER_SOFTWARE, _core
 from monoceros.config.settings.permissions import PERMISSIONS, warnings
+from monoceros.config.settings.uwsgi import announcement
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
 from monoceros.workers.observer import make_access, make_observer
@@ -28,6 +29,8 @@ def trust_options(cfg: Any) -> dict[str, Any]:
         "header_map": cfg.header_map,
         "proxy_protocol": cfg.proxy_protocol,
         "proxy_allow_ips": normalized(cfg.proxy_allow_ips),
+        "protocol": cfg.protocol,
+        "uwsgi_allow_ips": normalized(cfg.uwsgi_allow_ips),
         **{name: bool(getattr(cfg, name)) for name in PERMISSIONS},
     }
 
@@ -65,6 +68,8 @@ class EngineWorker(Worker):
         super().check_config(cfg, log)
         for line in warnings(cfg):
             log.warning("%s", line)
+        if cfg.protocol == "uwsgi":
+            log.info("%s", announcement(cfg))
 
     def options(self) -> dict[str, Any]:
         """The engine's options; times in seconds, 0 = off."""

@@ -20,9 +20,6 @@ MISSING = "is not supported by this release"
         ("reload", "false"),
         ("paste", None),
         ("paste", ""),
-        ("uwsgi_allow_ips", "127.0.0.1,::1"),
-        ("uwsgi_allow_ips", "127.0.0.1, ::1"),
-        ("protocol", "HTTP"),
         ("http_protocols", "h1"),
         ("http_protocols", ["h1"]),
         ("dirty_apps", []),
@@ -43,8 +40,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
     ("name", "value"),
     [
         ("ssl_context", lambda conf, factory: None),
-        ("protocol", "uwsgi"),
-        ("uwsgi_allow_ips", "*"),
         ("paste", "site.ini"),
     ],
 )
@@ -82,7 +77,6 @@ def test_another_value_is_warned_about_in_one_line(
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
     assert cfg.daemon is False
     assert cfg.paste is None
-    assert cfg.uwsgi_allow_ips == ["127.0.0.1", "::1"]
     assert cfg.syslog is False
 
 
@@ -95,7 +89,6 @@ class TestCommandLine:
             "-D app",
             "--reload app",
             "--statsd-host h:1 app",
-            "--uwsgi-allow-from=* app",
             "app --http-protocols h2",
         ],
     )
@@ -130,7 +123,6 @@ class TestCommandLine:
         "line",
         [
             "--http-protocols h1 app",
-            "--uwsgi-allow-from 127.0.0.1,::1 app",
             "--no-control-socket app",
             "--control-socket-mode 0600 app",
         ],
@@ -151,5 +143,5 @@ class TestCommandLine:
 def test_every_refusal_on_the_command_line_is_one_in_a_config_file() -> None:
     # Who moves an option from one to the other must not lose its safety.
     for entry in NOT_YET.values():
-        if entry.name.startswith(("ssl", "cert", "key", "ca_", "uwsgi")):
+        if entry.name.startswith(("ssl", "cert", "key", "ca_")):
             assert entry.fate is Fate.REFUSED, entry.name
