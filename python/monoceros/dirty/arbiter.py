@@ -445,7 +445,7 @@ class DirtyArbiter:
                 generation.seen.forget()
             case Kind.LEAVING:
                 record.retire(Departure.OWN, now)
-            case Kind.RESULT | Kind.ERROR | Kind.CHUNK | Kind.END:
+            case Kind.BEGUN | Kind.RESULT | Kind.ERROR | Kind.CHUNK | Kind.END:
                 self._router.answer(record, frame, now)
 
     def _reap(self, now: float) -> None:

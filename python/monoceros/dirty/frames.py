@@ -17,6 +17,7 @@ A frame is a header of 16 bytes and a payload: magic "MD", version, kind, length
     worker to arbiter
         IMPORTED {app path: {"workers": limit or None, "stashes": [names]}}
         READY    every app's init() is done
+        BEGUN    a call is in the worker's hands: it must not be given to another one
         LEAVING  the worker was told to end, and waits for DRAIN
     worker to arbiter to client
         RESULT   the value; the end of a call
@@ -61,6 +62,7 @@ class Kind(enum.IntEnum):
     IMPORTED = 64
     READY = 65
     LEAVING = 66
+    BEGUN = 67
 
 
 #: Kinds that end a call.

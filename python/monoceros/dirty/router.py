@@ -125,7 +125,6 @@ class Router:
         self._set_deadline(task, record, now)
         record.running[task.number] = task
         record.link.send(encode_frame(Kind.CALL, task.number, task.payload))
-        task.payload = b""
 
     def _set_deadline(self, task: Task, record: DirtyRecord, now: float) -> None:
         timeout = record.generation.cfg.dirty_timeout
@@ -137,6 +136,9 @@ class Router:
         """A worker says something about a call."""
         task = record.running.get(frame.number)
         if task is None:
+            return
+        if frame.kind is Kind.BEGUN:
+            task.begun, task.payload = True, b""
             return
         if frame.kind in LAST:
             del record.running[frame.number]
@@ -150,8 +152,13 @@ class Router:
             self._send(task.client, data)
 
     def worker_ended(self, record: DirtyRecord, ending: Ending) -> None:
-        """A worker is gone, with whatever it ran."""
-        for task in list(record.running.values()):
+        """A worker is gone, with whatever it ran. What it had not begun is given to another."""
+        for task in sorted(record.running.values(), key=lambda each: -each.number):
+            if not task.begun and task.state is TaskState.RUNNING:
+                task.move(TaskEvent.RETURNED)
+                task.deadline = None
+                self.queue.put_back(task)
+                continue
             self._fail(
                 task,
                 DirtyWorkerError(

@@ -2,7 +2,8 @@
 
 States of a task
 
-WAITING until a worker takes it; RUNNING in one. It is ABANDONED when its client has gone: nobody
+WAITING until a worker is given it; RUNNING in one, which says when it begins: one that has not
+begun when its worker ends is WAITING again. It is ABANDONED when its client has gone: nobody
 waits for the result, the worker is told, but its thread is occupied until it says so. It is
 OVERDUE when `dirty_timeout` has passed: its client has been answered, and its worker has to be
 replaced. DONE when the worker has said its last word, or the worker is gone.
@@ -48,6 +49,7 @@ class TaskEvent(enum.Enum):
     DISPATCHED = "dispatched"
     CLIENT_LEFT = "client left"
     TIMED_OUT = "timed out"
+    RETURNED = "returned"
     ENDED = "ended"
 
 
@@ -55,6 +57,7 @@ TASK_MOVES: Final[Mapping[tuple[TaskState, TaskEvent], TaskState]] = {
     (TaskState.WAITING, TaskEvent.DISPATCHED): TaskState.RUNNING,
     (TaskState.WAITING, TaskEvent.CLIENT_LEFT): TaskState.DONE,
     (TaskState.WAITING, TaskEvent.ENDED): TaskState.DONE,
+    (TaskState.RUNNING, TaskEvent.RETURNED): TaskState.WAITING,
     (TaskState.RUNNING, TaskEvent.CLIENT_LEFT): TaskState.ABANDONED,
     (TaskState.RUNNING, TaskEvent.TIMED_OUT): TaskState.OVERDUE,
     (TaskState.RUNNING, TaskEvent.ENDED): TaskState.DONE,
@@ -68,7 +71,7 @@ TASK_MOVES: Final[Mapping[tuple[TaskState, TaskEvent], TaskState]] = {
 class Task:
     """One call. Times are seconds on the monotonic clock.
 
-    payload: of its CALL frame; empty once it is dispatched. client: None when it has gone or been
+    payload: of its CALL frame; empty once it has begun. client: None when it has gone or been
     answered. unread: bytes of chunks that the worker has sent and the client has not taken.
     """
 
@@ -82,6 +85,7 @@ class Task:
     started_at: float = 0.0
     deadline: float | None = None
     unread: int = 0
+    begun: bool = False
 
     def move(self, event: TaskEvent) -> None:
         """Take `event`. Raises IllegalMove when the table has no such move."""
@@ -114,6 +118,11 @@ class Queue:
         self.lines.setdefault(task.app, deque()).append(task)
         self.bytes += len(task.payload)
         return True
+
+    def put_back(self, task: Task) -> None:
+        """Let a call wait that was the first of its line before."""
+        self.lines.setdefault(task.app, deque()).appendleft(task)
+        self.bytes += len(task.payload)
 
     def next_of(self, apps: Iterable[str]) -> Task | None:
         """Take the first call of one of these apps, of the one whose turn it is."""

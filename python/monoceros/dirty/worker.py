@@ -160,6 +160,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
+        self._writer.transport.set_write_buffer_limits(high=0)  # drain() waits until all is sent
         self._loop.add_signal_handler(signal.SIGTERM, self._leave)
         self._loop.add_signal_handler(signal.SIGQUIT, self._quit)
         for number in range(max(1, self._worker.cfg.dirty_threads)):
@@ -176,6 +177,10 @@ class Service:
         decoder = Decoder()
         while data := await reader.read(READ_SIZE):
             for frame in decoder.feed(data):
+                if frame.kind is Kind.CALL:
+                    # Told before it is begun, whatever happens then: no call is run twice.
+                    self._write(encode_frame(Kind.BEGUN, frame.number))
+                    await self._writer.drain()
                 self._take(frame)
         # The dirty arbiter is no more; the kernel is about to end this process, too.
         self._quit()
