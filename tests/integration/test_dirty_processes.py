@@ -5,7 +5,6 @@ import pwd
 import signal
 import sysconfig
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ from monoceros.dirty import (
     DirtyError,
     DirtyNoWorkersAvailableError,
     DirtyTimeoutError,
-    StashClient,
 )
 from support.dirty import HEAVY, DirtyServer
 from support.processes import title
 from support.server import APPS
 from support.serving import Serve
-from support.waiting import holds_for, wait_for
+from support.waiting import wait_for
 
 
 def answering(dirty: DirtyServer, app: str, number: int) -> set[int]:
@@ -207,7 +205,7 @@ class App(DirtyApp):
 
 
 def test_calls_wait_for_apps_that_are_being_loaded(serve: Serve) -> None:
-    dirty = DirtyServer(serve, apps=("own:App",), files={"own.py": LOADING})
+    dirty = DirtyServer(serve, apps=("own:App",), files={"own.py": LOADING}, wait=False)
     results: list[Any] = []
     calling = threading.Thread(target=lambda: results.append(dirty.call("who", app="own:App")))
     calling.start()
@@ -223,7 +221,7 @@ def test_a_stop_waits_for_web_requests_that_call_dirty_apps(serve: Serve) -> Non
     dirty = DirtyServer(serve)
     answers: list[Any] = []
     asking = threading.Thread(
-        target=lambda: answers.append(dirty.order({"action": "sleep", "args": [2]}))
+        target=lambda: answers.append(dirty.order({"action": "sleep", "args": [1]}))
     )
     asking.start()
     dirty.wait_event("sleeping")
@@ -352,8 +350,9 @@ def test_hooks(serve: Serve) -> None:
 
 def test_log_files_are_reopened(serve: Serve, tmp_path: Path) -> None:
     log = tmp_path / "error.log"
-    dirty = DirtyServer(serve, "--error-logfile", str(log))
+    dirty = DirtyServer(serve, "--error-logfile", str(log), wait=False)
     dirty.server.error_log = log
+    dirty.wait_ready(1)
     dirty.server.expect_log("broken")
     log.rename(tmp_path / "error.log.1")
     dirty.server.send_signal(signal.SIGUSR1)
@@ -423,13 +422,3 @@ def test_without_dirty_apps_a_client_says_so(serve: Serve) -> None:
     answer = server.exchange("POST", "/", (), b'{"action": "who"}')
     server.expect_log("set dirty_apps, and dirty_workers to 1 or more")
     assert answer.status == 500
-
-
-def test_the_pool_stays_when_nothing_happens(serve: Serve) -> None:
-    dirty = DirtyServer(serve, dirty_workers=2)
-    before = dirty.of_role("dirty-worker")
-    began = time.monotonic()
-    holds_for(lambda: dirty.of_role("dirty-worker") == before, 1.0, "the same dirty workers")
-    assert time.monotonic() > began
-    with StashClient(dirty.path) as stash:
-        assert stash.tables() == ["declared"]

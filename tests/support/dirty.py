@@ -35,7 +35,7 @@ class DirtyServer:
         #: A client in the test's own process; it waits longer than any test may take.
         self.client = DirtyClient(self.path, timeout=60)
         if wait:
-            self.wait_dirty_workers(dirty_workers)
+            self.wait_ready(dirty_workers)
 
     def order(self, order: dict[str, Any]) -> dict[str, Any]:
         """Have the web app make a call; see tests/apps/heavy.py."""
@@ -65,6 +65,16 @@ class DirtyServer:
             return pids if len(pids) == number and not set(pids) & set(without) else []
 
         return wait_for(found, START_BOUND, f"{number} dirty workers, without {without}")
+
+    def wait_ready(self, number: int, *, without: tuple[int, ...] = ()) -> list[int]:
+        """Until exactly so many dirty workers are there, and all of them serve."""
+
+        def ready() -> list[int]:
+            pids = self.of_role("dirty-worker")
+            known = all(f"Dirty worker ready (pid: {pid})" in self.server.log for pid in pids)
+            return pids if known and len(pids) == number and not set(pids) & set(without) else []
+
+        return wait_for(ready, START_BOUND, f"{number} dirty workers to be ready")
 
     def wait_event(self, kind: str, number: int = 1) -> list[dict[str, Any]]:
         """Until apps have noted that so often."""

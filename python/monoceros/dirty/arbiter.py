@@ -441,6 +441,9 @@ class DirtyArbiter:
                 record.move(WorkerEvent.SERVES)
                 record.ready_at = now
                 record.worker.booted = True
+                self.log.info(
+                    "Dirty worker ready (pid: %s) after %.1f s", record.pid, now - record.started_at
+                )
                 generation.proven = True
                 generation.seen.forget()
             case Kind.LEAVING:
