@@ -23,6 +23,7 @@ from monoceros import SERVER_SOFTWARE, __version__, _core, systemd
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.certificates import Certificates
+from monoceros.arbiter.dirty import Keeper
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
@@ -123,6 +124,7 @@ class Arbiter:
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
+        self.dirty = Keeper(self)
         self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
         self.setup(app)
 
@@ -276,6 +278,7 @@ class Arbiter:
             self._start_hook("on_starting")
             tls = open_store(self.cfg)
             self.LISTENERS = open_listeners(self.address, self.cfg, retry=self._retry_bind())
+            self.dirty.prepare(self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -286,6 +289,7 @@ class Arbiter:
                 self.worker_class.check_config(self.cfg, self.log)
             self._start_hook("when_ready")
             self.set_title()
+            self.dirty.start(time.monotonic())
         except (ConfigError, RuntimeError, OSError) as error:
             self.log.error("%s", error)
             self.stop_order.exit_status = 1
@@ -332,6 +336,7 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
+        self.dirty.close()
         started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
         level = logging.ERROR if order.exit_status and order.reason else logging.INFO
@@ -385,6 +390,7 @@ class Arbiter:
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
+        self.dirty.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
@@ -400,6 +406,7 @@ class Arbiter:
         until = min(
             self.watchdog.next_deadline(now), self.service.next_beat, self.certificates.next_at
         )
+        until = min(until, self.dirty.next_deadline(now))
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()
@@ -467,6 +474,7 @@ class Arbiter:
             self.fleet.broadcast(signal.SIGUSR1)
             for mold in self.molds:
                 mold.tell(signal.SIGUSR1)
+            self.dirty.tell(signal.SIGUSR1)
         elif self.stopping:
             return
         elif number == signal.SIGHUP:
@@ -541,6 +549,7 @@ class Arbiter:
         called again in a fork of a fork."""
         self.inbox.close()
         self.service.close()
+        self.dirty.close()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1

@@ -65,6 +65,8 @@ class Reaper:
         if mold is not None:
             self._mold_ended(mold, Ending.from_status(status, self._memory), now)
             return
+        if server.dirty.ended(pid, status, now):
+            return
         server.log.debug("Reaped a process that is no worker (pid:%s)", pid)
 
     # Workers.

@@ -147,6 +147,7 @@ class Reload:
             )
         server.log.setup(cfg)
         tls = open_store(cfg, server.generation.tls)
+        server.dirty.prepare(cfg)
         listeners = open_listeners(server.addresses(cfg), cfg, existing=server.generation.listeners)
         try:
             pidfile = self._new_pidfile(cfg)
@@ -267,6 +268,7 @@ class Reload:
 
     def _settle(self) -> None:
         """The new generation is the one, for good."""
+        self._server.dirty.reload()
         former_pidfile = self._former_pidfile
         if former_pidfile is not None and former_pidfile is not self._server.pidfile:
             former_pidfile.remove()

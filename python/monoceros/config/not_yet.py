@@ -141,16 +141,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet("asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",)),
     NotYet("websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",)),
     NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
-    # Dirty arbiters
-    NotYet("dirty_apps", _U, [], ("--dirty-app",), appended=True),
-    NotYet("dirty_workers", _U, 0, ("--dirty-workers",)),
-    NotYet("dirty_timeout", _H, 300, ("--dirty-timeout",)),
-    NotYet("dirty_threads", _H, 1, ("--dirty-threads",)),
-    NotYet("dirty_graceful_timeout", _H, 30, ("--dirty-graceful-timeout",)),
-    NotYet("on_dirty_starting", _U, hook=True),
-    NotYet("dirty_post_fork", _U, hook=True),
-    NotYet("dirty_worker_init", _U, hook=True),
-    NotYet("dirty_worker_exit", _U, hook=True),
     # Control socket
     NotYet("control_socket", _U, cli=("--control-socket",)),
     NotYet("control_socket_mode", _H, 0o600, ("--control-socket-mode",)),

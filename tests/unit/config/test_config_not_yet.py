@@ -22,8 +22,6 @@ MISSING = "is not supported by this release"
         ("paste", ""),
         ("http_protocols", "h1"),
         ("http_protocols", ["h1"]),
-        ("dirty_apps", []),
-        ("dirty_workers", "0"),
         ("control_socket_mode", "0600"),
         ("control_socket_disable", True),
         ("reload_extra_files", []),
@@ -60,7 +58,6 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
         ("reload_engine", "poll"),
         ("http_protocols", "h2,h1"),
         ("pre_exec", lambda server: None),
-        ("dirty_apps", ["a:B"]),
     ],
 )
 def test_another_value_is_warned_about_in_one_line(
