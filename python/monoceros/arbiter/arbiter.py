@@ -26,6 +26,7 @@ from monoceros.arbiter.certificates import Certificates
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
+from monoceros.arbiter.metrics import Metrics
 from monoceros.arbiter.mold import Mold
 from monoceros.arbiter.plan import make_plan
 from monoceros.arbiter.reaper import Reaper
@@ -123,6 +124,7 @@ class Arbiter:
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
+        self.metrics = Metrics(self)
         self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
         self.setup(app)
 
@@ -385,6 +387,7 @@ class Arbiter:
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
+        self.metrics.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
@@ -400,6 +403,7 @@ class Arbiter:
         until = min(
             self.watchdog.next_deadline(now), self.service.next_beat, self.certificates.next_at
         )
+        until = min(until, self.metrics.next_at)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()

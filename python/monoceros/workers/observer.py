@@ -71,8 +71,9 @@ def make_observer(worker: Any, *, engine_logs: bool = False) -> Observer | None:
     settings = worker.cfg.settings
     debug = worker.log.error_log.isEnabledFor(logging.DEBUG)
     default_hooks = settings["pre_request"].is_default and settings["post_request"].is_default
-    # A logger class that has not got the property may do anything in access().
-    logs = getattr(worker.log, "access_log_enabled", True) and not engine_logs
+    # A logger that is not ours may do anything in access().
+    wants = getattr(worker.log, "wants_every_request", None)
+    logs = not engine_logs and (wants is None or wants())
     if default_hooks and not debug and not logs:
         return None
     return Observer(worker)

@@ -58,8 +58,6 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
     [
         ("daemon", True),
         ("reload", True),
-        ("statsd_host", "localhost:8125"),
-        ("syslog", True),
         ("worker_tmp_dir", "/dev/shm"),
         ("tmp_upload_dir", "/tmp"),
         ("reload_engine", "poll"),
@@ -83,7 +81,6 @@ def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
     assert cfg.daemon is False
     assert cfg.paste is None
     assert cfg.uwsgi_allow_ips == ["127.0.0.1", "::1"]
-    assert cfg.syslog is False
 
 
 class TestCommandLine:
@@ -94,7 +91,6 @@ class TestCommandLine:
             "--daemon app",
             "-D app",
             "--reload app",
-            "--statsd-host h:1 app",
             "--uwsgi-allow-from=* app",
             "app --http-protocols h2",
         ],
