@@ -22,7 +22,7 @@ from typing import Any, ClassVar, TextIO
 
 from monoceros.config.log_addresses import parse_syslog_address
 from monoceros.errors import ConfigError
-from monoceros.logging import files, logconfig
+from monoceros.logging import files, json_lines, logconfig
 from monoceros.logging.atoms import AccessFormat, LazyAtoms, SafeAtoms, collect
 from monoceros.logging.capture import OutputCapture
 from monoceros.logging.files import LineHandler, LogFileHandler
@@ -198,6 +198,9 @@ class Logger:
         if not self.access_log_enabled or not self.access_log.isEnabledFor(logging.INFO):
             return
         try:
+            if getattr(self.cfg, "access_log_json", False):
+                self._access_as_json(resp, req, environ, request_time)
+                return
             line_format = self._access_format()
             atoms: Mapping[str, Any]
             if not self._has_standard_atoms():
@@ -219,6 +222,19 @@ class Logger:
                 environ.get("REQUEST_METHOD", "?"),
                 environ.get("RAW_URI", "?"),
             )
+
+    def _access_as_json(
+        self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: Any
+    ) -> None:
+        atoms = None
+        if not self._has_standard_atoms():
+            atoms = self.atoms(resp, req, environ, request_time)
+        line = json_lines.line(self, resp, environ, request_time, atoms)
+        handler = self.direct_access_handler()
+        if handler is None:
+            self.access_log.info("%s", line)
+        else:
+            handler.write_line(line)
 
     def atoms(
         self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: Any
