@@ -9,7 +9,11 @@ use support::{Server, options, wait_until};
 
 const REFUSED: [(&[u8], &str, u16); 4] = [
     (b"GET /a HTTP/1.1\r\n\r\n", "GET /a HTTP/1.1", 400),
-    (b"GET /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", "GET /b HTTP/1.1", 501),
+    (
+        b"GET /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "GET /b HTTP/1.1",
+        501,
+    ),
     (b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", "POST /c HTTP/1.1", 413),
     (b"\r\nGET\xff /d HTTP/1.1\r\nHost: a\r\n\r\n", "GET\u{fffd} /d HTTP/1.1", 400),
 ];
@@ -19,26 +23,33 @@ const REFUSED: [(&[u8], &str, u16); 4] = [
 #[test]
 fn a_refused_request_is_told_with_its_line() {
     for pieces in [1, 3] {
-        let few = Options { limit_request_body: 3, tells_refusals: true, ..options(1) };
-        let server = Server::start(few);
-        for (number, (request, line, status)) in REFUSED.iter().enumerate() {
+        for (request, line, status) in REFUSED {
+            let few = Options { limit_request_body: 3, tells_refusals: true, ..options(1) };
+            let server = Server::start(few);
             let mut client = server.connect();
             for piece in request.chunks(request.len().div_ceil(pieces)) {
                 client.send(piece);
-                server.settle();
+                if pieces > 1 {
+                    server.settle();
+                }
             }
-            assert_eq!(client.answer().status, *status);
-            wait_until("it to be told", || server.record.refusals.lock().unwrap().len() > number);
-            let refusals = server.record.refusals.lock().unwrap();
-            let told = &refusals[number];
-            assert_eq!(told.status, *status);
-            assert!(told.client.is_some_and(|client| client.ip().is_loopback()));
+            assert_eq!(client.answer().status, status);
+            let told = || {
+                let refusals = server.record.refusals.lock().unwrap();
+                // What `settle` sends is refused as well.
+                let mut ours = refusals.iter().filter(|it| it.line != b"nonsense");
+                ours.next().map(|it| (it.status, it.line.clone(), it.client))
+            };
+            wait_until("it to be told", || told().is_some());
+            let (told_status, told_line, told_client) = told().unwrap();
+            assert_eq!(told_status, status);
+            assert!(told_client.is_some_and(|client| client.ip().is_loopback()));
             // Who errs early is refused before the line is there in whole.
-            let shown = String::from_utf8_lossy(&told.line);
+            let shown = String::from_utf8_lossy(&told_line);
             assert!(line.starts_with(&*shown), "{shown} in {pieces} pieces");
-            assert!(shown == *line || pieces > 1);
+            assert!(!shown.is_empty() && (shown == line || pieces > 1));
+            assert_eq!(server.record.called.load(SeqCst), 0);
         }
-        assert_eq!(server.record.called.load(SeqCst), 0);
     }
 }
 
