@@ -23,6 +23,7 @@ OWN_FLAGS = frozenset(
         "--queue-timeout",
         "--respawn-backoff",
         "--handshake-timeout",
+        "--access-log-json",
         "--sni-cert",
     }
 )

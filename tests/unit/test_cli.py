@@ -169,11 +169,11 @@ def test_a_config_file_that_exits_is_obeyed(monoceros: Command, project: Path) -
 def test_warnings_of_the_configuration_are_lines_on_standard_error(
     monoceros: Command, project: Path
 ) -> None:
-    write(project / "gunicorn.conf.py", "wrokers = 3\nstatsd_host = 'localhost:8125'\n")
+    write(project / "gunicorn.conf.py", "wrokers = 3\nhttp2_cleartext = True\n")
     assert monoceros(f"{CHECK} app") == (
         0,
         "",
-        "statsd_host is not supported by this release and has no effect\n"
+        "http2_cleartext is not supported by this release and has no effect\n"
         "config file ./gunicorn.conf.py: no setting is called 'wrokers'; "
         "did you mean 'workers'?\n",
     )

@@ -56,6 +56,8 @@ pub struct Options {
     pub lifeline: Option<RawFd>,
     /// How long draining may take when a signal asks for it.
     pub graceful_timeout: Span,
+    /// Requests that are refused are told, for an access log.
+    pub tells_refusals: bool,
 }
 
 impl Options {
@@ -92,6 +94,7 @@ impl Default for Options {
             uwsgi: None,
             lifeline: None,
             graceful_timeout: Span::from_secs(30),
+            tells_refusals: false,
         }
     }
 }

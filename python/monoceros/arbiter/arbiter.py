@@ -27,6 +27,7 @@ from monoceros.arbiter.dirty import Keeper
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
+from monoceros.arbiter.metrics import Metrics
 from monoceros.arbiter.mold import Mold
 from monoceros.arbiter.plan import make_plan
 from monoceros.arbiter.reaper import Reaper
@@ -125,6 +126,7 @@ class Arbiter:
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
         self.dirty = Keeper(self)
+        self.metrics = Metrics(self)
         self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
         self.setup(app)
 
@@ -391,6 +393,7 @@ class Arbiter:
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
         self.dirty.turn(now)
+        self.metrics.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
@@ -407,6 +410,7 @@ class Arbiter:
             self.watchdog.next_deadline(now), self.service.next_beat, self.certificates.next_at
         )
         until = min(until, self.dirty.next_deadline(now))
+        until = min(until, self.metrics.next_at)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()

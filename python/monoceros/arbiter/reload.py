@@ -30,6 +30,7 @@ from monoceros.arbiter.states import (
 )
 from monoceros.errors import ConfigError, ConfigFileError, format_foreign_exception
 from monoceros.listeners import open_listeners
+from monoceros.logging import reconfigure
 from monoceros.pidfile import Pidfile
 from monoceros.tls import open_store
 
@@ -145,7 +146,7 @@ class Reload:
                 f"threads = {cfg.threads} is more than a reload can give "
                 f"({server.scoreboard.threads}): restart the server"
             )
-        server.log.setup(cfg)
+        reconfigure(server.log, cfg)
         tls = open_store(cfg, server.generation.tls)
         server.dirty.prepare(cfg)
         listeners = open_listeners(server.addresses(cfg), cfg, existing=server.generation.listeners)
@@ -186,7 +187,7 @@ class Reload:
         cfg = server.app.cfg
         server.environment.apply(cfg.env)
         try:
-            server.log.setup(cfg)
+            reconfigure(server.log, cfg)
         except Exception:
             server.log.exception("Cannot return to the former logging configuration")
 

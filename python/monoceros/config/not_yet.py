@@ -106,22 +106,6 @@ _TABLE: Sequence[NotYet] = (
     # PasteDeploy
     NotYet("paste", _R, cli=("--paste", "--paster"), note="name the app as MODULE:OBJECT"),
     NotYet("raw_paste_global_conf", _U, [], ("--paste-global",), appended=True),
-    # Logs and metrics
-    NotYet("syslog", _U, False, ("--log-syslog",), boolean=True),
-    NotYet("syslog_addr", _H, "udp://localhost:514", ("--log-syslog-to",)),
-    NotYet("syslog_prefix", _H, cli=("--log-syslog-prefix",)),
-    NotYet("syslog_facility", _H, "user", ("--log-syslog-facility",)),
-    NotYet(
-        "disable_redirect_access_to_syslog",
-        _H,
-        False,
-        ("--disable-redirect-access-to-syslog",),
-        boolean=True,
-    ),
-    NotYet("statsd_host", _U, cli=("--statsd-host",)),
-    NotYet("statsd_prefix", _H, "", ("--statsd-prefix",)),
-    NotYet("dogstatsd_tags", _H, "", ("--dogstatsd-tags",)),
-    NotYet("enable_backlog_metric", _U, False, ("--enable-backlog-metric",), boolean=True),
     # HTTP/2
     NotYet(
         "http_protocols",

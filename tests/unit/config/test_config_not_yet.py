@@ -51,8 +51,6 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
     [
         ("daemon", True),
         ("reload", True),
-        ("statsd_host", "localhost:8125"),
-        ("syslog", True),
         ("worker_tmp_dir", "/dev/shm"),
         ("tmp_upload_dir", "/tmp"),
         ("reload_engine", "poll"),
@@ -74,7 +72,6 @@ def test_another_value_is_warned_about_in_one_line(
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
     assert cfg.daemon is False
     assert cfg.paste is None
-    assert cfg.syslog is False
 
 
 class TestCommandLine:
@@ -85,7 +82,6 @@ class TestCommandLine:
             "--daemon app",
             "-D app",
             "--reload app",
-            "--statsd-host h:1 app",
             "app --http-protocols h2",
         ],
     )

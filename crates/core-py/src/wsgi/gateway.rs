@@ -7,7 +7,7 @@
 mod aftermath;
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written, locked};
+use monoceros_engine::{Exchange, Gateway, Outcome, Report, Severity, Written, locked};
 use monoceros_http1::{DateCache, Method, Status, error_response};
 use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError};
 use pyo3::prelude::*;

@@ -2,6 +2,7 @@
 //! what it got for the whole.
 
 use super::*;
+use crate::refusal::{Refusal, request_line};
 
 impl<G: Gateway> Reactor<G> {
     /// Ours is said; the peer may still send, and has to be able to read.
@@ -67,16 +68,42 @@ impl<G: Gateway> Reactor<G> {
         status: Status,
         extra: &[(&str, &str)],
     ) {
+        self.tell_of_refusal(&connection, status);
         let date = self.date.at(unix_seconds());
         connection.output.clear();
         connection.continue_owed = 0;
         error_response(connection.output.tail(), status, date, false, extra);
         connection.input = Vec::new();
         connection.head = None;
+        connection.head_bytes = Vec::new();
         connection.body = None;
         connection.request = None;
         self.board.cell(self.slot, self.options.threads).count(status.code(), 0, 0);
         self.linger(connection);
+    }
+
+    /// Keeps the beginning of a request that is about to be refused and lies elsewhere.
+    #[cold]
+    pub fn keep_line(&self, connection: &mut Connection<G>, bytes: &[u8]) {
+        if self.options.tells_refusals {
+            connection.head_bytes = request_line(bytes).to_vec();
+        }
+    }
+
+    fn tell_of_refusal(&mut self, connection: &Connection<G>, status: Status) {
+        if !self.options.tells_refusals {
+            return;
+        }
+        let bytes = match &connection.request {
+            Some(request) => &request.bytes,
+            None if connection.head_bytes.is_empty() => &connection.input,
+            None => &connection.head_bytes,
+        };
+        self.notices.refusals.push(Refusal {
+            client: connection.client(),
+            line: request_line(bytes).to_vec(),
+            status: status.code(),
+        });
     }
 
     /// There is no thread left that could answer: say so instead of letting clients wait.

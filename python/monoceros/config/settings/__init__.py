@@ -14,5 +14,7 @@ from monoceros.config.settings import overload as overload  # isort: skip
 from monoceros.config.settings import mechanics as mechanics  # isort: skip
 from monoceros.config.settings import privileges as privileges  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
+from monoceros.config.settings import syslog as syslog  # isort: skip
+from monoceros.config.settings import metrics as metrics  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
 from monoceros.config.settings import dirty as dirty  # isort: skip

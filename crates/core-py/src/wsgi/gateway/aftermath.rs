@@ -131,8 +131,8 @@ impl Wsgi {
         }
     }
 
-    pub fn notices(&self, py: Python<'_>, notices: Vec<Notice>) {
-        for notice in notices {
+    pub fn notices(&self, py: Python<'_>, report: Report) {
+        for notice in report.notices {
             let level = match notice.severity {
                 Severity::Debug => DEBUG,
                 Severity::Info => INFO,
@@ -140,6 +140,9 @@ impl Wsgi {
                 Severity::Error => ERROR,
             };
             self.say(py, level, &notice.text, None);
+        }
+        if let Err(error) = self.write_refusals(py, &report.refusals) {
+            self.say(py, ERROR, "The access lines of refused requests are lost", Some(error));
         }
     }
 }
