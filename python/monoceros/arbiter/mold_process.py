@@ -80,7 +80,7 @@ def _serve(
     imported = False
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        spawn.title("mold", generation.cfg.proc_name)
+        spawn.title("mold", server.proc_name)
         log.info("Booting mold with pid: %s", os.getpid())
         if generation.cfg.identity.assume():
             die_with(server.pid)

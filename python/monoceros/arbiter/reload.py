@@ -170,12 +170,13 @@ class Reload:
 
     def _new_pidfile(self, cfg: Any) -> Pidfile | None:
         server = self._server
-        if cfg.pidfile is None:
+        path = server.pidfile_path(cfg)
+        if path is None:
             return None
-        if server.pidfile is not None and server.pidfile.path == cfg.pidfile:
+        if server.pidfile is not None and server.pidfile.path == path:
             server.pidfile.create(server.pid)  # somebody may have removed it
             return server.pidfile
-        pidfile = Pidfile(cfg.pidfile)
+        pidfile = Pidfile(path)
         pidfile.create(server.pid)
         return pidfile
 
@@ -198,8 +199,9 @@ class Reload:
         server.log.reopen_files()
         server.backoff.reset()
         server.take_generation(candidate)
-        if candidate.cfg.workers != former.cfg.workers:
+        if candidate.cfg.workers != former.cfg.workers or server.resting:
             server.num_workers = candidate.cfg.workers
+            server.resting = False
         else:
             server.num_workers = server.num_workers  # the hook hears of every reload
         server.run_hook("on_reload", server)

@@ -93,7 +93,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet(
         "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
     ),
-    NotYet("pre_exec", _U, hook=True),
     NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
     NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
     NotYet("tmp_upload_dir", _H),

@@ -301,7 +301,6 @@ class TestUnknownNames:
         )
         assert [line.partition(" (")[0] for line in warnings(caplog)] == [
             "worker_tmp_dir is not supported by this release and has no effect",
-            "pre_exec is not supported by this release and has no effect",
         ]
 
     def test_a_module_is_looked_through_too(

@@ -64,7 +64,6 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
         ("tmp_upload_dir", "/tmp"),
         ("reload_engine", "poll"),
         ("http_protocols", "h2,h1"),
-        ("pre_exec", lambda server: None),
         ("dirty_apps", ["a:B"]),
     ],
 )
