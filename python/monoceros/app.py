@@ -54,6 +54,8 @@ class BaseApplication:
         self.prog = prog
         self.callable: Callable[..., Any] | None = None
         self.logger: Any = None
+        #: Where a daemon's launcher hears of it; -1 where there is none.
+        self.launched = -1
         #: What defaults are taken from, on a reload too.
         self.environ: Mapping[str, str] = dict(os.environ)
         try:
@@ -127,12 +129,15 @@ class BaseApplication:
     def run(self) -> None:
         """Serve until the server is told to stop; does not return where that ends the process."""
         # The arbiter imports the engine; checking a configuration needs neither.
+        from monoceros import daemon
         from monoceros.arbiter import Arbiter
 
-        try:
-            Arbiter(self).run()
-        except (ConfigError, RuntimeError) as error:
-            fail(error)
+        with daemon.reported(lambda: self.launched):
+            try:
+                self.launched = daemon.launch(self.cfg)
+                Arbiter(self).run()
+            except (ConfigError, RuntimeError) as error:
+                fail(error)
 
 
 class Application(BaseApplication):

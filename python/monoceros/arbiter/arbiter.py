@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, NoReturn
 
-from monoceros import SERVER_SOFTWARE, __version__, _core, handover, systemd
+from monoceros import SERVER_SOFTWARE, __version__, _core, daemon, handover, systemd
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.certificates import Certificates
@@ -341,6 +341,8 @@ class Arbiter:
         else:
             if not self.stopping:
                 self.state = states.step(states.SERVER_MOVES, self.state, ServerEvent.STARTED)
+                daemon.listens(getattr(self.app, "launched", -1))
+                self.app.launched = -1
             return
         self._finish()
 

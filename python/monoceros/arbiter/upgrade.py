@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from monoceros import handover
+from monoceros import daemon, handover
 from monoceros.arbiter import states
 from monoceros.arbiter.explain import Ending
 from monoceros.arbiter.signals import SIGNALS, blocked
@@ -47,6 +47,7 @@ class Upgrade:
         self.successor = 0
         self._wanted = False
         self._told = -1  # reading end of the new master's pipe
+        self._output = -1  # what a new master says that is to be a daemon
         self._ready = inheritance.ready
         self._old = -1
         if inheritance.master:
@@ -129,10 +130,12 @@ class Upgrade:
         server = self._server
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            # A daemon's output goes nowhere, and with it why a new master does not start.
+            output = daemon.output_file() if server.cfg.daemon else -1
             with blocked():
                 pid = os.fork()
                 if pid == 0:
-                    self._become(theirs)
+                    self._become(theirs, output)
         except OSError as error:
             os.close(ours)
             server.log.error(
@@ -144,11 +147,12 @@ class Upgrade:
         finally:
             os.close(theirs)
         self._told = ours
+        self._output = output
         self.successor = pid
         self._move(UpgradeEvent.EXECUTED)
         server.log.info("Started a new master (pid:%s) beside this one (pid:%s)", pid, server.pid)
 
-    def _become(self, ready: int) -> NoReturn:
+    def _become(self, ready: int, output: int) -> NoReturn:
         """In the fork: execute the command that this server was started with."""
         server = self._server
         try:
@@ -156,6 +160,8 @@ class Upgrade:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            if output >= 0:
+                daemon.lend(output)
             server.cfg.pre_exec(server)
             os.set_inheritable(ready, True)
             environ = handover.environment(
@@ -185,7 +191,8 @@ class Upgrade:
         except BlockingIOError:
             return False
         # An end of the stream is no news: the kernel tells of the new master's end itself.
-        self._close_told()
+        os.close(self._told)
+        self._told = -1
         return data == _READY
 
     def ended(self, ending: Ending) -> None:
@@ -196,15 +203,17 @@ class Upgrade:
         if server.stopping:
             server.log.error("%s, and this one (pid:%s) is told to stop.", how, server.pid)
         elif before:
+            said = daemon.said(self._output).strip() if self._output >= 0 else ""
             server.log.error(
                 "The upgrade failed. %s; its own messages say why. This one (pid:%s) goes on "
-                "serving.",
+                "serving.%s",
                 how,
                 server.pid,
+                f"\n{said}" if said else "",
             )
         else:
             server.log.info("%s. This one (pid:%s) goes on serving.", how, server.pid)
-        self._close_told()
+        self._forget_output()
         self.successor = 0
         self._move(UpgradeEvent.ENDED)
 
@@ -238,16 +247,17 @@ class Upgrade:
 
     def let_go(self) -> None:
         """For a child: close what is the master's. May be called more than once."""
-        self._close_told()
+        self._forget_output()
         for number in (self._ready, self._old):
             if number >= 0:
                 os.close(number)
         self._ready = self._old = -1
 
-    def _close_told(self) -> None:
-        if self._told >= 0:
-            os.close(self._told)
-            self._told = -1
+    def _forget_output(self) -> None:
+        for number in (self._told, self._output):
+            if number >= 0:
+                os.close(number)
+        self._told = self._output = -1
 
     def _move(self, event: UpgradeEvent) -> None:
         self.state = states.step(states.UPGRADE_MOVES, self.state, event)

@@ -87,12 +87,6 @@ _TABLE: Sequence[NotYet] = (
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
     # The process
-    NotYet(
-        "daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"
-    ),
-    NotYet(
-        "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
-    ),
     NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
     NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
     NotYet("tmp_upload_dir", _H),

@@ -15,11 +15,11 @@ MISSING = "is not supported by this release"
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("daemon", False),
-        ("daemon", None),
-        ("reload", "false"),
-        ("paste", None),
-        ("paste", ""),
+        ("http2_cleartext", False),
+        ("http2_cleartext", None),
+        ("enable_backlog_metric", "false"),
+        ("statsd_host", None),
+        ("statsd_host", ""),
         ("uwsgi_allow_ips", "127.0.0.1,::1"),
         ("uwsgi_allow_ips", "127.0.0.1, ::1"),
         ("protocol", "HTTP"),
@@ -29,7 +29,6 @@ MISSING = "is not supported by this release"
         ("dirty_workers", "0"),
         ("control_socket_mode", "0600"),
         ("control_socket_disable", True),
-        ("reload_extra_files", []),
     ],
 )
 def test_a_value_that_asks_for_nothing_passes_in_silence(
@@ -45,7 +44,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
         ("ssl_context", lambda conf, factory: None),
         ("protocol", "uwsgi"),
         ("uwsgi_allow_ips", "*"),
-        ("paste", "site.ini"),
     ],
 )
 def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: Config) -> None:
@@ -56,13 +54,10 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("daemon", True),
-        ("reload", True),
+        ("enable_backlog_metric", True),
         ("statsd_host", "localhost:8125"),
         ("syslog", True),
-        ("worker_tmp_dir", "/dev/shm"),
-        ("tmp_upload_dir", "/tmp"),
-        ("reload_engine", "poll"),
+        ("statsd_prefix", "x"),
         ("http_protocols", "h2,h1"),
         ("dirty_apps", ["a:B"]),
     ],
@@ -79,8 +74,7 @@ def test_another_value_is_warned_about_in_one_line(
 
 
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
-    assert cfg.daemon is False
-    assert cfg.paste is None
+    assert cfg.statsd_host is None
     assert cfg.uwsgi_allow_ips == ["127.0.0.1", "::1"]
     assert cfg.syslog is False
 
@@ -89,10 +83,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--paste x app",
-            "--daemon app",
-            "-D app",
-            "--reload app",
+            "--enable-backlog-metric app",
             "--statsd-host h:1 app",
             "--uwsgi-allow-from=* app",
             "app --http-protocols h2",
@@ -112,10 +103,10 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--worker-tmp-dir /dev/shm app",
-            "--worker-tm /dev/shm app",
+            "--statsd-prefix x app",
+            "--statsd-pre x app",
             "app --http-parser python",
-            "--reload-engine=poll app",
+            "--dogstatsd-tags=a:b app",
         ],
     )
     def test_a_harmless_one_is_warned_about(
