@@ -21,6 +21,7 @@ from monoceros import SERVER_SOFTWARE, __version__, _core, daemon, handover, sys
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.certificates import Certificates
+from monoceros.arbiter.edits import Edits
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
@@ -127,6 +128,7 @@ class Arbiter:
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
+        self.edits = Edits(self)
         self.START_CTX.update(command(app))
         self.setup(app)
 
@@ -425,6 +427,7 @@ class Arbiter:
         # Before the workers are looked at: what they write from now on wakes the next poll.
         self.scoreboard.acknowledge()
         self.spawner.hear_molds()
+        self.edits.turn()
         self.reaper.turn()
         now = time.monotonic()
         for record in self.fleet:
@@ -432,12 +435,12 @@ class Arbiter:
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
-        self.upgrade.turn()
         if self.stopping:
             self.stop_order.turn(now)
         else:
             self.reloading.turn(now)
             self.manage_workers()
+        self.upgrade.turn()
         self.fleet.share()
         self.service.turn(now)
         if self.state is not ServerState.STOPPED:
@@ -456,6 +459,7 @@ class Arbiter:
         poller = select.poll()
         poller.register(self.inbox.fileno(), select.POLLIN)
         poller.register(self.scoreboard.fileno(), select.POLLIN)
+        poller.register(self.edits.fileno(), select.POLLIN)
         for descriptor in self.upgrade.descriptors():
             poller.register(descriptor, select.POLLIN)
         for mold in self.molds:
@@ -473,7 +477,8 @@ class Arbiter:
             record.ready_at = status.ready_at
             record.worker.booted = True
             record.generation.proven = True
-            record.generation.seen.forget()
+            if not record.generation.cfg.reload:  # there a broken app gets ready, too
+                record.generation.seen.forget()
             self.ever_ready = True
         if record.state is not WorkerState.READY:
             return
@@ -608,6 +613,7 @@ class Arbiter:
         self.inbox.close()
         self.service.close()
         self.upgrade.let_go()
+        self.edits.let_go()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1

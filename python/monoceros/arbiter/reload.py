@@ -100,7 +100,9 @@ class Reload:
         """Begin, go on, finish."""
         if self.state is not ReloadState.IDLE:
             self._advance(now)
-        if self.pending and self.state is ReloadState.IDLE and self._may_begin(now):
+        # An upgrade that waits for an end of reloads goes first.
+        upgrade = self._server.upgrade.wanted
+        if self.pending and self.state is ReloadState.IDLE and not upgrade and self._may_begin(now):
             self.pending = False
             self._begin(now)
 

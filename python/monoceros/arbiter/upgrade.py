@@ -45,7 +45,8 @@ class Upgrade:
         self.state = UpgradeState.IDLE
         #: The new master's pid; 0 when there is none.
         self.successor = 0
-        self._wanted = False
+        #: USR2 has come; waits until no reload is under way.
+        self.wanted = False
         self._told = -1  # reading end of the new master's pipe
         self._output = -1  # what a new master says that is to be a daemon
         self._ready = inheritance.ready
@@ -97,7 +98,7 @@ class Upgrade:
                 "USR2 is not followed: a new master (pid:%s) is there already.", self.successor
             )
         else:
-            self._wanted = True
+            self.wanted = True
 
     def descriptors(self) -> list[int]:
         """What to wait for."""
@@ -119,10 +120,11 @@ class Upgrade:
                 self._server.pid,
             )
         # A reload that is under way may still move or take back sockets.
-        if self._wanted and self._server.reloading.state is ReloadState.IDLE:
-            self._wanted = False
+        if self.wanted and self._server.reloading.state is ReloadState.IDLE:
+            self.wanted = False
             if not self._server.stopping:
                 self._execute()
+                self._server.wakeup()  # a HUP may have waited
 
     # The old master's side.
 

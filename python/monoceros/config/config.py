@@ -5,6 +5,7 @@ change one. Sources are read by the application (`monoceros.app`); this class kn
 """
 
 import argparse
+import importlib.util
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
@@ -136,6 +137,7 @@ class Config:
         if not self.address:
             raise ConfigError("there is no address to bind: set `bind`")
         self._validate_tls()
+        self._validate_reload()
         _ = self.worker_class
         _ = self.logger_class
         self.identity.check()
@@ -153,6 +155,14 @@ class Config:
             raise ConfigError(
                 f"cert_reqs = {cert_reqs} asks clients for certificates, but nothing says who "
                 "signs them: set ca_certs"
+            )
+
+    def _validate_reload(self) -> None:
+        asked = self.settings["reload"].get() and self.settings["reload_engine"].get()
+        if asked == "inotify" and importlib.util.find_spec("watchfiles") is None:
+            raise ConfigError(
+                "reload_engine = inotify needs the package watchfiles: install "
+                "monoceros[reload], or set it to poll"
             )
 
     def __str__(self) -> str:

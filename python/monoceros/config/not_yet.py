@@ -94,11 +94,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet("protocol", _R, "http", ("--protocol",)),
     NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
     NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
-    # Development
-    NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),
-    NotYet("reload_engine", _H, "auto", ("--reload-engine",)),
-    NotYet("reload_extra_files", _H, [], ("--reload-extra-file",), appended=True),
-    NotYet("spew", _U, False, ("--spew",), boolean=True),
     # PasteDeploy
     NotYet("paste", _R, cli=("--paste", "--paster"), note="name the app as MODULE:OBJECT"),
     NotYet("raw_paste_global_conf", _U, [], ("--paste-global",), appended=True),

@@ -14,5 +14,6 @@ from monoceros.config.settings import mechanics as mechanics  # isort: skip
 from monoceros.config.settings import privileges as privileges  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
+from monoceros.config.settings import development as development  # isort: skip
 from monoceros.config.settings import daemon as daemon  # isort: skip
 from monoceros.config.settings import upgrade as upgrade  # isort: skip
