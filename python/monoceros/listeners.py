@@ -180,6 +180,19 @@ def open_listeners(
     return result
 
 
+def shares_otherwise(listeners: Iterable[Listener], conf: Any) -> list[Listener]:
+    """Those that were opened with another value of `reuse_port`: the kernel takes it at the
+    opening only."""
+    return [
+        listener
+        for listener in listeners
+        if isinstance(listener, TCPListener)
+        and not isinstance(listener.cfg_addr, int)
+        and bool(listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+        != bool(conf.reuse_port)
+    ]
+
+
 def _open_patiently(address: Address, conf: Any, retry: Callable[[AddressInUse], bool]) -> Listener:
     while True:
         try:
@@ -214,6 +227,8 @@ def _open_tcp(address: tuple[str, int], conf: Any) -> Listener:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if conf.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         _listen(sock, conf)
     except BaseException:

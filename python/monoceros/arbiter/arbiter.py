@@ -45,7 +45,14 @@ from monoceros.arbiter.stopping import Stopping
 from monoceros.arbiter.upgrade import Upgrade, command
 from monoceros.arbiter.watchdog import Watchdog
 from monoceros.errors import ConfigError, HaltServer
-from monoceros.listeners import ATTEMPTS, PAUSE, AddressInUse, Listener, open_listeners
+from monoceros.listeners import (
+    ATTEMPTS,
+    PAUSE,
+    AddressInUse,
+    Listener,
+    open_listeners,
+    shares_otherwise,
+)
 from monoceros.pidfile import Pidfile
 from monoceros.tls import open_store
 
@@ -322,6 +329,7 @@ class Arbiter:
             for listener in handed_over:
                 if listener not in self.LISTENERS:
                     listener.close()
+            self.warn_of_sharing(self.LISTENERS, self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -596,6 +604,15 @@ class Arbiter:
         for generation in self.generations:
             for listener in generation.listeners:
                 self.give_up(listener)
+
+    def warn_of_sharing(self, listeners: list[Listener], cfg: Any) -> None:
+        """Say where a change of `reuse_port` comes too late."""
+        for listener in shares_otherwise(listeners, cfg):
+            self.log.warning(
+                "reuse_port = %s has no effect on %s, which is open already: it takes a restart",
+                cfg.reuse_port,
+                listener,
+            )
 
     def give_up(self, listener: Listener) -> None:
         """Close a socket and remove what stands for it, unless another master needs that."""

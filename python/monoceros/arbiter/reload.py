@@ -135,6 +135,7 @@ class Reload:
             self._take_back(snapshot)
             return
         self._snapshot = snapshot
+        server.warn_of_sharing(candidate.listeners, candidate.cfg)
         self._commit(candidate, now)
 
     def _prepare(self, cfg: Any) -> Generation:

@@ -86,17 +86,10 @@ _TABLE: Sequence[NotYet] = (
         note="TLS is not OpenSSL's here: say what you need with certfile, keyfile, sni_certs, "
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
-    # The process
-    NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
-    NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
-    NotYet("tmp_upload_dir", _H),
     # Protocols and parsers
     NotYet("protocol", _R, "http", ("--protocol",)),
     NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
     NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
-    # PasteDeploy
-    NotYet("paste", _R, cli=("--paste", "--paster"), note="name the app as MODULE:OBJECT"),
-    NotYet("raw_paste_global_conf", _U, [], ("--paste-global",), appended=True),
     # Logs and metrics
     NotYet("syslog", _U, False, ("--log-syslog",), boolean=True),
     NotYet("syslog_addr", _H, "udp://localhost:514", ("--log-syslog-to",)),

@@ -207,8 +207,8 @@ class TestFailures:
     def test_a_setting_that_safety_depends_on_refuses_the_file(
         self, cfg: Config, write: Write
     ) -> None:
-        with pytest.raises(ConfigError, match=r"paste .*not supported by this release"):
-            load_config_file(cfg, write("paste = 'x.ini'"))
+        with pytest.raises(ConfigError, match=r"ssl_context .*not supported by this release"):
+            load_config_file(cfg, write("def ssl_context(conf, factory): pass"))
 
 
 class TestUnknownNames:

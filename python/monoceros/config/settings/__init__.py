@@ -15,5 +15,8 @@ from monoceros.config.settings import privileges as privileges  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
 from monoceros.config.settings import development as development  # isort: skip
+from monoceros.config.settings import reuse_port as reuse_port  # isort: skip
+from monoceros.config.settings import folders as folders  # isort: skip
+from monoceros.config.settings import paste as paste  # isort: skip
 from monoceros.config.settings import daemon as daemon  # isort: skip
 from monoceros.config.settings import upgrade as upgrade  # isort: skip
