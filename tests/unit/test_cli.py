@@ -82,7 +82,7 @@ def test_help_is_grouped(monoceros: Command) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["--nope app", "-w x app", "--workers", "--work 3 app", "--paste x app", "-t 1.5 app"],
+    ["--nope app", "-w x app", "--workers", "--work 3 app", "-t 1.5 app"],
 )
 def test_a_bad_command_line_is_status_2(monoceros: Command, line: str) -> None:
     status, stdout, stderr = monoceros(line)

@@ -67,6 +67,9 @@ class Reaper:
             return
         if server.dirty.ended(pid, status, now):
             return
+        if pid == server.upgrade.successor:
+            server.upgrade.ended(Ending.from_status(status, self._memory))
+            return
         server.log.debug("Reaped a process that is no worker (pid:%s)", pid)
 
     # Workers.

@@ -101,7 +101,9 @@ class Reload:
         """Begin, go on, finish."""
         if self.state is not ReloadState.IDLE:
             self._advance(now)
-        if self.pending and self.state is ReloadState.IDLE and self._may_begin(now):
+        # An upgrade that waits for an end of reloads goes first.
+        upgrade = self._server.upgrade.wanted
+        if self.pending and self.state is ReloadState.IDLE and not upgrade and self._may_begin(now):
             self.pending = False
             self._begin(now)
 
@@ -134,6 +136,7 @@ class Reload:
             self._take_back(snapshot)
             return
         self._snapshot = snapshot
+        server.warn_of_sharing(candidate.listeners, candidate.cfg)
         self._commit(candidate, now)
 
     def _prepare(self, cfg: Any) -> Generation:
@@ -172,12 +175,13 @@ class Reload:
 
     def _new_pidfile(self, cfg: Any) -> Pidfile | None:
         server = self._server
-        if cfg.pidfile is None:
+        path = server.pidfile_path(cfg)
+        if path is None:
             return None
-        if server.pidfile is not None and server.pidfile.path == cfg.pidfile:
+        if server.pidfile is not None and server.pidfile.path == path:
             server.pidfile.create(server.pid)  # somebody may have removed it
             return server.pidfile
-        pidfile = Pidfile(cfg.pidfile)
+        pidfile = Pidfile(path)
         pidfile.create(server.pid)
         return pidfile
 
@@ -200,8 +204,9 @@ class Reload:
         server.log.reopen_files()
         server.backoff.reset()
         server.take_generation(candidate)
-        if candidate.cfg.workers != former.cfg.workers:
+        if candidate.cfg.workers != former.cfg.workers or server.resting:
             server.num_workers = candidate.cfg.workers
+            server.resting = False
         else:
             server.num_workers = server.num_workers  # the hook hears of every reload
         server.run_hook("on_reload", server)

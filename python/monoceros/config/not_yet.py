@@ -85,27 +85,8 @@ _TABLE: Sequence[NotYet] = (
         note="TLS is not OpenSSL's here: say what you need with certfile, keyfile, sni_certs, "
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
-    # The process
-    NotYet(
-        "daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"
-    ),
-    NotYet(
-        "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
-    ),
-    NotYet("pre_exec", _U, hook=True),
-    NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
-    NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
-    NotYet("tmp_upload_dir", _H),
     # Protocols and parsers
     NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
-    # Development
-    NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),
-    NotYet("reload_engine", _H, "auto", ("--reload-engine",)),
-    NotYet("reload_extra_files", _H, [], ("--reload-extra-file",), appended=True),
-    NotYet("spew", _U, False, ("--spew",), boolean=True),
-    # PasteDeploy
-    NotYet("paste", _R, cli=("--paste", "--paster"), note="name the app as MODULE:OBJECT"),
-    NotYet("raw_paste_global_conf", _U, [], ("--paste-global",), appended=True),
     # HTTP/2
     NotYet(
         "http_protocols",

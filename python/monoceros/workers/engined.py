@@ -95,7 +95,7 @@ class EngineWorker(Worker):
             "slow_after": 0 if self.timeout_bounds_request else timeout,
             "max_requests": 0 if self.max_requests == sys.maxsize else self.max_requests,
             "body_buffer": cfg.body_buffer,
-            "spool_dir": cfg.spool_dir,
+            "spool_dir": cfg.spool_folder,
             "limit_request_line": cfg.limit_request_line,
             "limit_request_fields": cfg.limit_request_fields,
             "limit_request_field_size": cfg.limit_request_field_size,

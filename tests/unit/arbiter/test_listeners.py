@@ -17,7 +17,14 @@ from monoceros.listeners import (
     open_listeners,
 )
 
-CONF = SimpleNamespace(backlog=16, umask=0o027, is_ssl=False, uid=os.geteuid(), gid=os.getegid())
+CONF = SimpleNamespace(
+    backlog=16,
+    umask=0o027,
+    is_ssl=False,
+    uid=os.geteuid(),
+    gid=os.getegid(),
+    reuse_port=False,
+)
 
 
 def close(*listeners: Listener) -> None:
