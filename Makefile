@@ -64,8 +64,8 @@ soak: $(VENV)/.built # Load of all kinds for ten minutes, attacks, uploads of 2 
 
 # What the kernel seldom answers, on order: see crates/engine/src/faults.rs.
 .PHONY: test-faults
-test-faults: $(VENV)/.requirements # Run a part of the tests with faults of the kernel injected
-	tests/faults/run
+test-faults: $(VENV)/.requirements # Run tests with faults of the kernel injected; WHOLE=1 for all of them
+	tests/faults/run $(if $(WHOLE),--whole)
 
 .PHONY: lint
 lint: lint-python lint-rust # Check style and types, Python and Rust

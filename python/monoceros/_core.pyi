@@ -460,6 +460,10 @@ class _Observer(Protocol):
         could not be made. Not called for a request that passed its deadline: its incident is the
         report. What this raises goes to the log and changes nothing."""
 
+    def refused(self, environ: dict[str, Any], status: int, /) -> object:
+        """The engine has refused a request. `environ` has what is known: REQUEST_METHOD, RAW_URI,
+        PATH_INFO, QUERY_STRING, SERVER_PROTOCOL ("-" for what has not come) and REMOTE_ADDR."""
+
 @final
 class Engine:
     """The connections of one worker, and its app threads. Made after fork, once per worker.
@@ -496,8 +500,10 @@ class Engine:
     logging, a text, and an exception or None; without it nothing is said.
 
     `access`: how the engine writes access lines by itself, once for every request and without
-    an observer: a descriptor, a format that `writes_access_format` accepts, what gives the local
-    time as lines show it (asked once a second), and what gives the user of an environ or None.
+    an observer: a descriptor, a format that `writes_access_format` accepts (None: JSON), what
+    gives the time as lines show it for a second since 1970 (for JSON without fractions and zone,
+    in UTC), and what gives the user of an environ or None. Requests that the engine refuses have
+    lines too; an observer is told of them by `refused`.
 
     Raises OSError when the kernel refuses what the engine needs, ValueError for a format that it
     cannot write.
@@ -512,7 +518,7 @@ class Engine:
         slot: int,
         *,
         observer: _Observer | None = None,
-        access: tuple[int, str, Callable[[], str], Callable[[dict[str, Any]], str | None]]
+        access: tuple[int, str | None, Callable[[int], str], Callable[[dict[str, Any]], str | None]]
         | None = None,
         errors: Any = None,
         log: Callable[[int, str, Any], object] | None = None,

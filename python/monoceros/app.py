@@ -55,6 +55,8 @@ class BaseApplication:
         self.prog = prog
         self.callable: Callable[..., Any] | None = None
         self.logger: Any = None
+        #: Where a daemon's launcher hears of it; -1 where there is none.
+        self.launched = -1
         #: What defaults are taken from, on a reload too.
         self.environ: Mapping[str, str] = dict(os.environ)
         try:
@@ -128,12 +130,15 @@ class BaseApplication:
     def run(self) -> None:
         """Serve until the server is told to stop; does not return where that ends the process."""
         # The arbiter imports the engine; checking a configuration needs neither.
+        from monoceros import daemon
         from monoceros.arbiter import Arbiter
 
-        try:
-            Arbiter(self).run()
-        except (ConfigError, RuntimeError) as error:
-            fail(error)
+        with daemon.reported(lambda: self.launched):
+            try:
+                self.launched = daemon.launch(self.cfg)
+                Arbiter(self).run()
+            except (ConfigError, RuntimeError) as error:
+                fail(error)
 
 
 class Application(BaseApplication):
@@ -256,6 +261,9 @@ class WSGIApplication(Application):
     def load_config(self) -> None:
         self.positional: list[str] = []
         super().load_config()
+        if self.cfg.paste:
+            self._take_paste(self.cfg.paste)
+            return
         uri = self.positional[0] if self.positional else self.cfg.wsgi_app
         if not uri:
             raise ConfigError("No application module specified.")
@@ -273,7 +281,25 @@ class WSGIApplication(Application):
             )
         return None
 
+    def _take_paste(self, uri: str) -> None:
+        from monoceros.paste_deploy import configures_logging, file_of
+
+        self.app_uri = uri
+        file = file_of(uri)
+        self.cfg.set("default_proc_name", file or uri)
+        if file is None:
+            return
+        if not Path(file).is_file():
+            raise ConfigError(f"paste: {file!r} not found")
+        named = (self.cfg.logconfig, self.cfg.logconfig_dict, self.cfg.logconfig_json)
+        if not any(named) and configures_logging(file):
+            self.cfg.set("logconfig", file)
+
     def load(self) -> Callable[..., Any]:
+        if self.cfg.paste:
+            from monoceros.paste_deploy import load_app
+
+            return load_app(self.app_uri, self.cfg.paste_global_conf)
         return import_app(self.app_uri)
 
 

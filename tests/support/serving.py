@@ -24,6 +24,7 @@ OWN_FLAGS = frozenset(
         "--socket-mode",
         "--respawn-backoff",
         "--handshake-timeout",
+        "--access-log-json",
         "--sni-cert",
     }
 )

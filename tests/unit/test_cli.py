@@ -83,7 +83,7 @@ def test_help_is_grouped(monoceros: Command) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["--nope app", "-w x app", "--workers", "--work 3 app", "--paste x app", "-t 1.5 app"],
+    ["--nope app", "-w x app", "--workers", "--work 3 app", "-t 1.5 app"],
 )
 def test_a_bad_command_line_is_status_2(monoceros: Command, line: str) -> None:
     status, stdout, stderr = monoceros(line)
@@ -190,11 +190,11 @@ def test_a_config_file_that_exits_is_obeyed(monoceros: Command, project: Path) -
 def test_warnings_of_the_configuration_are_lines_on_standard_error(
     monoceros: Command, project: Path
 ) -> None:
-    write(project / "gunicorn.conf.py", "wrokers = 3\nstatsd_host = 'localhost:8125'\n")
+    write(project / "gunicorn.conf.py", "wrokers = 3\nhttp2_cleartext = True\n")
     assert monoceros(f"{CHECK} app") == (
         0,
         "",
-        "statsd_host is not supported by this release and has no effect\n"
+        "http2_cleartext is not supported by this release and has no effect\n"
         "config file ./gunicorn.conf.py: no setting is called 'wrokers'; "
         "did you mean 'workers'?\n",
     )

@@ -110,7 +110,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<(RawFd, String, Py<PyAny>, Py<PyAny>)>,
+        access: Option<(RawFd, Option<String>, Py<PyAny>, Py<PyAny>)>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
@@ -134,15 +134,17 @@ impl PyEngine {
         let access = match access {
             None => None,
             Some((file, format, now, user)) => {
-                let access = Access::new(py, file, &format, now, user);
+                let access = Access::new(py, file, format.as_deref(), now, user);
                 let complaint = "this access log format needs an observer";
                 Some(access.ok_or_else(|| PyValueError::new_err(complaint))?)
             }
         };
         let sendfile = option(options, "sendfile")?;
+        let tells_refusals = access.is_some() || observer.is_some();
         let wsgi = Arc::new(Wsgi { app, facts, places, observer, access, log, sendfile, server });
         let board = Arc::clone(&scoreboard.get().board);
-        let engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
+        let mut engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
+        engine_options.tells_refusals = tells_refusals;
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         Ok(PyEngine { engine, wsgi })
     }

@@ -39,7 +39,7 @@ use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Outcome};
 use crate::lines::locked;
 use crate::listeners::Listeners;
-use crate::notice::{Notice, Severity};
+use crate::notice::{Report, Severity};
 use crate::options::Options;
 use crate::output::Written;
 use crate::poller::{Events, Poller};
@@ -81,8 +81,8 @@ pub enum Next<G: Gateway> {
     Release(G::Paused),
     /// Signals have arrived: let Python look.
     Signals,
-    /// Write these to the error log.
-    Notices(Vec<Notice>),
+    /// Write these to the logs.
+    Notices(Report),
     /// The engine has ended.
     Done,
 }
@@ -260,6 +260,11 @@ impl<G: Gateway> Shared<G> {
         }
         loop {
             self.take_requests_of_others(&mut reactor);
+            if !reactor.notices.is_empty() {
+                let report = reactor.notices.take();
+                self.leave(&mut reactor, thread.index, false);
+                return Next::Notices(report);
+            }
             if reactor.ended {
                 self.spread_the_end(&mut reactor);
                 // What an app has returned is closed, however the end came (PEP 3333).
@@ -283,11 +288,6 @@ impl<G: Gateway> Shared<G> {
             if let Some(paused) = reactor.released.pop() {
                 self.leave(&mut reactor, thread.index, false);
                 return Next::Release(paused);
-            }
-            if !reactor.notices.is_empty() {
-                let notices = reactor.notices.take();
-                self.leave(&mut reactor, thread.index, false);
-                return Next::Notices(notices);
             }
             if let Some(paused) = reactor.resume(&mut thread.exchange) {
                 self.begin(&mut reactor, thread, true);

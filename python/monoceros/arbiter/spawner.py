@@ -123,7 +123,15 @@ class Spawner:
 
     def _fork(self, generation: Generation, slot: int, age: int, stacks: StackFile) -> WorkerRecord:
         server = self._server
-        seat = Seat(server.scoreboard, slot, server.lifeline, server.num_workers, generation.tls)
+        seat = Seat(
+            server.scoreboard,
+            slot,
+            server.lifeline,
+            server.num_workers,
+            generation.tls,
+            server.edits.writer,
+            generation.seen.first,
+        )
         worker = spawn.make_worker(server, generation, age, seat)
         started_at = time.monotonic()
         with blocked():

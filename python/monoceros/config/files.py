@@ -28,6 +28,9 @@ MODULE_NAME = "__config__"
 #: A config file can not change where the configuration is read from.
 _WITHOUT_EFFECT = frozenset({"config"})
 
+#: Settings that share their name with a function that config files import.
+_HELPERS = frozenset({"reload"})
+
 
 def load_config_file(config: Config, location: str) -> None:
     """Read the config file at `location` into `config`.
@@ -127,6 +130,8 @@ def _apply(config: Config, module: types.ModuleType, location: str) -> None:
             continue
         if name in NOT_YET and not NOT_YET[name].hook and _is_code(value):
             continue  # a helper that happens to bear the name, such as importlib.reload
+        if name in _HELPERS and _is_code(value):
+            continue
         if name not in config.settings and name not in NOT_YET:
             continue
         try:

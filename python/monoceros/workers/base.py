@@ -19,8 +19,20 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
+from monoceros import spewing
 from monoceros.parentage import die_with
+from monoceros.watching import WatchedFiles, Watcher, teller
+from monoceros.workers.broken import BrokenApp, load
 from monoceros.workers.seat import Seat
+
+
+def prepare_loading(cfg: Any) -> None:
+    """What has to be so before a process loads the app."""
+    if cfg.spew:
+        spewing.start()
+    if cfg.reload:
+        # A bytecode file is taken for the source's while second and size are the same.
+        sys.dont_write_bytecode = True
 
 
 class Heartbeat:
@@ -145,7 +157,11 @@ class Worker:
         random.seed()  # siblings must not share a sequence
         self.wait_fds = list(self.sockets)
         self.init_signals()
+        prepare_loading(self.cfg)
+        since = getattr(self.app, "loading_since", None) or time.time_ns()
         self.load_wsgi()
+        if self.cfg.reload:
+            self.watch(since)
         self.cfg.post_worker_init(self)
         self.booted = True
         if not self.alive:
@@ -155,8 +171,20 @@ class Worker:
         self.run()
 
     def load_wsgi(self) -> None:
-        """Import the app; raises what the app raises."""
-        self.wsgi = self.app.wsgi()
+        """Import the app; raises what the app raises, unless `reload` is set."""
+        is_news = self.seat.is_news if self.seat is not None else lambda _error: True
+        self.wsgi = load(self.app, self.cfg, self.log, is_news)
+
+    def watch(self, since: int) -> None:
+        """Tell the master when a file of the app changes, or has changed `since` (wall clock,
+        nanoseconds)."""
+        if self.seat is None or self.seat.edits < 0:
+            return
+        missing = self.wsgi.files if isinstance(self.wsgi, BrokenApp) else ()
+        files = WatchedFiles(self.cfg.reload_extra_files, missing, since)
+        tell = teller(self.seat.edits, os.getpid())
+        self.reloader = Watcher(files, self.cfg.reload_engine, tell, self.log)
+        self.reloader.start()
 
     def init_signals(self) -> None:
         """Install the handlers. Main thread only.

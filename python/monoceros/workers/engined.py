@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 from monoceros import SERVER_SOFTWARE, _core
 from monoceros.config.settings.permissions import PERMISSIONS, warnings
+from monoceros.config.settings.uwsgi import announcement
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
 from monoceros.workers.observer import make_access, make_observer
@@ -28,6 +29,8 @@ def trust_options(cfg: Any) -> dict[str, Any]:
         "header_map": cfg.header_map,
         "proxy_protocol": cfg.proxy_protocol,
         "proxy_allow_ips": normalized(cfg.proxy_allow_ips),
+        "protocol": cfg.protocol,
+        "uwsgi_allow_ips": normalized(cfg.uwsgi_allow_ips),
         **{name: bool(getattr(cfg, name)) for name in PERMISSIONS},
     }
 
@@ -65,6 +68,8 @@ class EngineWorker(Worker):
         super().check_config(cfg, log)
         for line in warnings(cfg):
             log.warning("%s", line)
+        if cfg.protocol == "uwsgi":
+            log.info("%s", announcement(cfg))
 
     def options(self) -> dict[str, Any]:
         """The engine's options; times in seconds, 0 = off."""
@@ -90,7 +95,7 @@ class EngineWorker(Worker):
             "slow_after": 0 if self.timeout_bounds_request else timeout,
             "max_requests": 0 if self.max_requests == sys.maxsize else self.max_requests,
             "body_buffer": cfg.body_buffer,
-            "spool_dir": cfg.spool_dir,
+            "spool_dir": cfg.spool_folder,
             "limit_request_line": cfg.limit_request_line,
             "limit_request_fields": cfg.limit_request_fields,
             "limit_request_field_size": cfg.limit_request_field_size,

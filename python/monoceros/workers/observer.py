@@ -4,13 +4,16 @@ The engine calls an observer only when there is something to observe; without on
 Python but the app's own.
 """
 
+import http
 import inspect
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from monoceros import _core
+from monoceros.logging.json_lines import utc
 
 
 class Observer:
@@ -41,10 +44,27 @@ class Observer:
         except Exception:
             self._log.exception("Exception while writing the access log")
 
+    def refused(self, environ: dict[str, Any], status: int) -> None:
+        """The engine has answered a request itself; no hook sees it, the access log does."""
+        try:
+            phrase = http.HTTPStatus(status).phrase
+        except ValueError:
+            phrase = ""
+        response = SimpleNamespace(
+            status=f"{status} {phrase}".strip(), status_code=status, headers=[], sent=0
+        )
+        request = SimpleNamespace(
+            method=environ["REQUEST_METHOD"], uri=environ["RAW_URI"], headers=[]
+        )
+        try:
+            self._log.access(response, request, environ, timedelta(0))
+        except Exception:
+            self._log.exception("Exception while writing the access log")
 
-#: What the engine needs to write access lines by itself: a descriptor, the format, the local time
-#: as the format wants it, and who an environ's Basic credentials name.
-Access = tuple[int, str, Callable[[], str], Callable[[dict[str, Any]], str | None]]
+
+#: What the engine needs to write access lines by itself: a descriptor, the format (None: JSON), the
+#: time of a second as lines show it, and who an environ's Basic credentials name.
+Access = tuple[int, str | None, Callable[[int], str], Callable[[dict[str, Any]], str | None]]
 
 
 def make_access(worker: Any) -> Access | None:
@@ -52,17 +72,20 @@ def make_access(worker: Any) -> Access | None:
     log = worker.log
     if not getattr(log, "access_log_enabled", False) or not hasattr(log, "direct_access_handler"):
         return None
-    text = worker.cfg.access_log_format
+    text = None if worker.cfg.access_log_json else worker.cfg.access_log_format
     handler = log.direct_access_handler()
     if handler is None or not log.has_standard_access_lines():
         return None
-    if not log.access_log.isEnabledFor(logging.INFO) or not _core.writes_access_format(text):
+    if not log.access_log.isEnabledFor(logging.INFO):
+        return None
+    if text is not None and not _core.writes_access_format(text):
         return None
     try:
         descriptor: int = handler.stream.fileno()
     except (AttributeError, OSError, ValueError):  # a stream that is no file
         return None
-    return descriptor, text, log.now, log._get_user
+    now: Callable[[int], str] = utc if text is None else lambda _second: log.now()
+    return descriptor, text, now, log._get_user
 
 
 def make_observer(worker: Any, *, engine_logs: bool = False) -> Observer | None:
@@ -71,8 +94,9 @@ def make_observer(worker: Any, *, engine_logs: bool = False) -> Observer | None:
     settings = worker.cfg.settings
     debug = worker.log.error_log.isEnabledFor(logging.DEBUG)
     default_hooks = settings["pre_request"].is_default and settings["post_request"].is_default
-    # A logger class that has not got the property may do anything in access().
-    logs = getattr(worker.log, "access_log_enabled", True) and not engine_logs
+    # A logger that is not ours may do anything in access().
+    wants = getattr(worker.log, "wants_every_request", None)
+    logs = not engine_logs and (wants is None or wants())
     if default_hooks and not debug and not logs:
         return None
     return Observer(worker)

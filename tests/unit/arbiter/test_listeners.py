@@ -24,6 +24,7 @@ CONF = SimpleNamespace(
     is_ssl=False,
     uid=os.geteuid(),
     gid=os.getegid(),
+    reuse_port=False,
 )
 
 

@@ -1,6 +1,7 @@
 //! The WSGI gateway (PEP 3333): from the engine's exchange to the app and back.
 
 mod access;
+mod access_json;
 mod client;
 mod encrypted;
 mod environ;
@@ -8,6 +9,7 @@ mod file;
 mod gateway;
 mod input;
 mod observed;
+mod refused;
 mod responder;
 
 pub use access::{Access, writes_access_format};
