@@ -23,7 +23,7 @@ use crate::clock::{Moment, Span};
 use crate::connections::Connection;
 use crate::gateway::Gateway;
 use crate::lines::Lines;
-use crate::output::{Output, Payload, Written};
+use crate::output::{Output, Payload, Written, unacknowledged};
 use crate::tls::Session;
 use crate::trust::Origin;
 
@@ -95,8 +95,17 @@ pub struct Exchange<G: Gateway> {
 
 impl<G: Gateway> Exchange<G> {
     pub(crate) fn new(desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
+        Exchange::with_buffer(READ_BUFFER, desk, write_timeout)
+    }
+
+    /// For a lane, which gets requests that have been read elsewhere.
+    pub(crate) fn without_buffer(desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
+        Exchange::with_buffer(0, desk, write_timeout)
+    }
+
+    fn with_buffer(size: usize, desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
         Exchange {
-            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            buffer: vec![0; size].into_boxed_slice(),
             connection: None,
             head: Box::new(Head::new()),
             bytes: None,
@@ -260,6 +269,16 @@ impl<G: Gateway> Exchange<G> {
                 return Ok(written);
             }
         }
+    }
+
+    /// How long a peer may take nothing.
+    pub fn write_timeout(&self) -> Span {
+        self.write_timeout
+    }
+
+    /// What the peer has not taken yet of what the socket has; None without a connection.
+    pub fn unacknowledged(&self) -> Option<u64> {
+        self.socket().map(unacknowledged)
     }
 
     /// Sends everything, waiting for the socket: for apps that push instead of being asked.

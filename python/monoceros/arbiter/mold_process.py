@@ -84,6 +84,9 @@ def _serve(
         log.info("Booting mold with pid: %s", os.getpid())
         if generation.cfg.identity.assume():
             die_with(server.pid)
+        prepare = getattr(generation.worker_class, "before_import", None)
+        if prepare is not None:
+            prepare()
         server.app.wsgi()
         imported = True
         _tell_threads(server)

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod cooperation;
 mod encrypted;
 mod environ;
 mod file;
@@ -13,6 +14,6 @@ mod responder;
 pub use access::{Access, writes_access_format};
 pub use environ::{Facts, Place};
 pub use file::FileWrapper;
-pub use gateway::{AppError, Local, Wsgi};
+pub use gateway::{AppError, Local, Paused, Wsgi};
 pub use input::Input;
 pub use observed::{Request, Response};

@@ -22,6 +22,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::capi::{BytesPayload, Definition, enter, function, is_sole_reference, latin1_bytes};
 use crate::wsgi::Wsgi;
+use crate::wsgi::cooperation::flush_cooperatively;
 
 /// The one status below 200 that is a final answer (RFC 9110, 15.2.2).
 const SWITCHING_PROTOCOLS: u16 = 101;
@@ -69,6 +70,8 @@ pub struct State {
     pub kept: Option<(Py<PyString>, Py<PyAny>)>,
     /// What start_response returns, while a request is under way.
     write: Option<Py<PyAny>>,
+    /// See `Wsgi`.
+    wait_writable: Option<Py<PyAny>>,
 }
 
 /// The state behind the three callables.
@@ -88,7 +91,11 @@ static WRITE: Definition = Definition::new(c"write", write);
 static EARLY_HINTS: Definition = Definition::new(c"early_hints", early_hints);
 
 impl Callables {
-    pub fn new(py: Python<'_>, server: &[u8]) -> PyResult<Callables> {
+    pub fn new(
+        py: Python<'_>,
+        server: &[u8],
+        wait_writable: Option<Py<PyAny>>,
+    ) -> PyResult<Callables> {
         let state = State {
             current: None,
             version: Version::Http11,
@@ -104,6 +111,7 @@ impl Callables {
             server: server.to_vec(),
             kept: None,
             write: None,
+            wait_writable,
         };
         let responder = Bound::new(py, Responder(Mutex::new(state)))?;
         let any = responder.as_any();
@@ -504,10 +512,16 @@ unsafe extern "C" fn write(
 }
 
 fn flush(py: Python<'_>, responder: &Responder, exchange: &mut Exchange<Wsgi>) -> PyResult<()> {
-    py.detach(|| exchange.flush_waiting()).map_err(|_| {
-        responder.lock().peer_gone = true;
-        std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
-    })
+    let wait = responder.lock().wait_writable.as_ref().map(|wait| wait.clone_ref(py));
+    let sent = match wait {
+        None => py.detach(|| exchange.flush_waiting()).is_ok(),
+        Some(wait) => flush_cooperatively(exchange, wait.bind(py))?,
+    };
+    if sent {
+        return Ok(());
+    }
+    responder.lock().peer_gone = true;
+    Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into())
 }
 
 /// `early_hints(headers)`: 103 (RFC 8297), while the response has not begun.
