@@ -465,6 +465,15 @@ class Job:
     """A request, or something else that has to be done where the app runs. The engine makes
     these."""
 
+    @property
+    def request(self) -> int | None:
+        """Number of the request in its worker, from 1; None where it is no request."""
+
+    @property
+    def explains(self) -> int | None:
+        """There is nothing to run: the arbiter reports the request of this number, whose stack
+        only its greenlet has."""
+
     def run(self) -> None:
         """Do it, in a greenlet of its own; once. Raises SystemExit and KeyboardInterrupt of the
         app: the worker is to end."""
@@ -510,7 +519,8 @@ class Engine:
 
     `wait_writable`: the app runs in greenlets of one thread, `threads` at a time, which `take`s
     jobs instead of calling `run`. This is called with a descriptor and seconds (None: any time),
-    in a greenlet; it lets others run until the descriptor takes more, and says whether it does.
+    in a greenlet; it lets others run until the descriptor takes more, and says whether it does. A
+    negative descriptor never does.
 
     Raises OSError when the kernel refuses what the engine needs, ValueError for a format that it
     cannot write.

@@ -187,6 +187,7 @@ impl PyEngine {
                     py.check_signals()?;
                     None
                 }
+                Next::Explain(_) => unreachable!("only greenlets are explained"),
                 Next::Done => return Ok(()),
             };
             next = match served {

@@ -86,6 +86,8 @@ enum Task {
     Serve(Box<Lane>),
     Release(Paused),
     Notices(Vec<Notice>),
+    /// Who took it does.
+    Explain,
 }
 
 /// A request, or something else that only the app's thread can do. Runs once.
@@ -93,6 +95,12 @@ enum Task {
 pub struct Job {
     engine: Py<PyEngine>,
     task: Mutex<Option<Task>>,
+    /// The request that it serves, by its number in the worker.
+    #[pyo3(get)]
+    request: Option<u64>,
+    /// The request whose greenlet is to be explained.
+    #[pyo3(get)]
+    explains: Option<u64>,
 }
 
 impl Job {
@@ -101,15 +109,21 @@ impl Job {
         let py = engine.py();
         let own = engine.get();
         let mut lane = own.lanes.get(py, own)?;
+        let (mut request, mut explains) = (None, None);
         let task = loop {
             let taken = py.detach(|| own.engine.take(lane.as_mut().map(|lane| &mut lane.thread)));
             match taken {
                 Some(Next::Serve) => {
                     let Some(lane) = lane.take() else { unreachable!("served without a lane") };
+                    request = Some(lane.thread.exchange.id());
                     break Some(Task::Serve(lane));
                 }
                 Some(Next::Release(paused)) => break Some(Task::Release(paused)),
                 Some(Next::Notices(notices)) => break Some(Task::Notices(notices)),
+                Some(Next::Explain(number)) => {
+                    explains = Some(number);
+                    break Some(Task::Explain);
+                }
                 Some(Next::Signals) => py.check_signals()?,
                 Some(Next::Resume(_)) => unreachable!("a greenlet waits itself"),
                 Some(Next::Done) | None => break None,
@@ -118,7 +132,8 @@ impl Job {
         if let Some(lane) = lane {
             own.lanes.give_back(lane);
         }
-        Ok(task.map(|task| Job { engine: engine.unbind(), task: Mutex::new(Some(task)) }))
+        let engine = engine.unbind();
+        Ok(task.map(|task| Job { engine, task: Mutex::new(Some(task)), request, explains }))
     }
 }
 
@@ -129,7 +144,7 @@ impl Job {
         let own = self.engine.get();
         let task = lock(&self.task).take();
         match task {
-            None => Ok(()),
+            None | Some(Task::Explain) => Ok(()),
             Some(Task::Notices(notices)) => {
                 own.wsgi.notices(py, notices);
                 Ok(())

@@ -196,6 +196,11 @@ impl<G: Gateway> Exchange<G> {
         self.connection.as_ref().map_or(0, |connection| connection.requests)
     }
 
+    /// The number of this request in its worker, from 1.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// When the request was complete and the app could be called.
     pub fn since(&self) -> Moment {
         self.since

@@ -89,6 +89,8 @@ pub enum Next<G: Gateway> {
     Signals,
     /// Write these to the error log.
     Notices(Vec<Notice>),
+    /// The request of this number has been reported and is in a greenlet that others cannot see.
+    Explain(u64),
     /// The engine has ended.
     Done,
 }

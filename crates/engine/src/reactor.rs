@@ -88,6 +88,8 @@ pub struct Reactor<G: Gateway> {
     pub parked: Vec<usize>,
     /// The leader sits in the poller.
     pub waiting: bool,
+    /// Requests in greenlets that have been reported and shall be explained.
+    pub unexplained: Vec<u64>,
     /// Works that run without a cell of their own.
     pub crowd: usize,
     /// When it leaves the poller at the latest.
@@ -154,6 +156,7 @@ impl<G: Gateway> Reactor<G> {
             waiting: false,
             waiting_until: Moment(0),
             crowd: 0,
+            unexplained: Vec::new(),
             hub: None,
             draining: None,
             ended: false,

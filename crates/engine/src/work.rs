@@ -78,6 +78,11 @@ impl Work {
         self.desk.end();
     }
 
+    /// The number of the request in this worker.
+    pub fn request(&self) -> u64 {
+        self.id
+    }
+
     /// Method and target, for people.
     pub fn title(&self) -> String {
         let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();

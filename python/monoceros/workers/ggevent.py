@@ -11,6 +11,7 @@ Rules:
   long in them gets a greenlet.
 """
 
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, ClassVar, Final
@@ -80,7 +81,7 @@ class GeventWorker(EngineWorker):
     def serve(self, engine: _core.Engine) -> None:
         """Take requests and start greenlets until the engine ends."""
         self._failure: BaseException | None = None
-        self._running: set[gevent.Greenlet] = set()
+        self._running: dict[gevent.Greenlet, int | None] = {}
         self._orders: list[gevent.Greenlet] = []
         hub = gevent.get_hub()
         ready = hub.loop.io(engine.ready_fd(), 1)
@@ -89,9 +90,7 @@ class GeventWorker(EngineWorker):
             while True:
                 job = engine.take()
                 if job is not None:
-                    greenlet = gevent.Greenlet(self._run, job)
-                    self._running.add(greenlet)
-                    greenlet.start()
+                    self._start(job)
                 elif engine.ended:
                     break
                 else:
@@ -108,6 +107,27 @@ class GeventWorker(EngineWorker):
         if self._failure is not None:
             raise self._failure
 
+    def _start(self, job: _core.Job) -> None:
+        if job.explains is not None:
+            gevent.spawn(self._explain, job.explains)
+            return
+        greenlet = gevent.Greenlet(self._run, job)
+        self._running[greenlet] = job.request
+        greenlet.start()
+
+    def _explain(self, request: int) -> None:
+        """The stack of a greenlet that is switched out: the interpreter's dump of all threads,
+        which the arbiter shows, has only the current one."""
+        for greenlet, number in list(self._running.items()):
+            if number == request and greenlet.gr_frame is not None:
+                stack = "".join(traceback.format_stack(greenlet.gr_frame))
+                self.log.warning(
+                    "Request %d of worker (pid:%s) waits in its greenlet:\n%s",
+                    request,
+                    self.pid,
+                    stack.rstrip(),
+                )
+
     def _run(self, job: _core.Job) -> None:
         try:
             job.run()
@@ -118,7 +138,7 @@ class GeventWorker(EngineWorker):
             self._failure = error
             self.engine.drain(self.cfg.graceful_timeout)
         finally:
-            self._running.discard(gevent.getcurrent())
+            self._running.pop(gevent.getcurrent(), None)
 
     def _beat(self, engine: _core.Engine) -> None:
         interval = beat_interval(self.cfg)
@@ -129,6 +149,9 @@ class GeventWorker(EngineWorker):
 
     def wait_writable(self, descriptor: int, seconds: float | None) -> bool:
         """Let others run until a socket takes more; False when it does not within that time."""
+        if descriptor < 0:
+            gevent.sleep(seconds or 0)
+            return False
         try:
             gevent.socket.wait_write(descriptor, seconds, _Expired())
         except _Expired:

@@ -26,6 +26,10 @@ use crate::wsgi::cooperation::flush_cooperatively;
 
 /// The one status below 200 that is a final answer (RFC 9110, 15.2.2).
 const SWITCHING_PROTOCOLS: u16 = 101;
+/// Seconds until a greenlet looks again whether another one has left start_response.
+const LOCK_PAUSE: f64 = 0.001;
+/// Nothing to wait for but time.
+const NO_DESCRIPTOR: i32 = -1;
 /// Body chunks up to this are copied behind what is to be sent; larger ones are sent in place.
 const COPIED: usize = 4096;
 
@@ -70,13 +74,15 @@ pub struct State {
     pub kept: Option<(Py<PyString>, Py<PyAny>)>,
     /// What start_response returns, while a request is under way.
     write: Option<Py<PyAny>>,
-    /// See `Wsgi`.
-    wait_writable: Option<Py<PyAny>>,
 }
 
 /// The state behind the three callables.
 #[pyclass(frozen, name = "Responder", module = "monoceros._core")]
-pub struct Responder(Mutex<State>);
+pub struct Responder {
+    state: Mutex<State>,
+    /// See `Wsgi`.
+    wait_writable: Option<Py<PyAny>>,
+}
 
 /// One app thread's callables.
 pub struct Callables {
@@ -111,9 +117,8 @@ impl Callables {
             server: server.to_vec(),
             kept: None,
             write: None,
-            wait_writable,
         };
-        let responder = Bound::new(py, Responder(Mutex::new(state)))?;
+        let responder = Bound::new(py, Responder { state: Mutex::new(state), wait_writable })?;
         let any = responder.as_any();
         Ok(Callables {
             start_response: function(any, &START_RESPONSE)?.unbind(),
@@ -177,13 +182,27 @@ impl Responder {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        match self.0.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return state,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
             // Another thread of the app is in start_response. It may need the interpreter before
-            // it lets go, so that waiting attached could last for ever.
-            Err(TryLockError::WouldBlock) => Python::attach(|py| self.0.lock_py_attached(py))
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
+            // it lets go, so that waiting attached could last for ever; and a greenlet needs the
+            // thread.
+            let state = Python::attach(|py| match &self.wait_writable {
+                None => Some(self.state.lock_py_attached(py)),
+                Some(wait) => {
+                    if let Err(error) = wait.call1(py, (NO_DESCRIPTOR, LOCK_PAUSE)) {
+                        error.write_unraisable(py, None);
+                    }
+                    None
+                }
+            });
+            if let Some(state) = state {
+                return state.unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
         }
     }
 }
@@ -332,7 +351,7 @@ fn responder<'a>(state: &'a Bound<'_, PyAny>) -> PyResult<&'a Responder> {
 }
 
 fn locked(responder: &Responder) -> PyResult<MutexGuard<'_, State>> {
-    match responder.0.try_lock() {
+    match responder.state.try_lock() {
         Ok(state) => Ok(state),
         Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => {
@@ -512,8 +531,7 @@ unsafe extern "C" fn write(
 }
 
 fn flush(py: Python<'_>, responder: &Responder, exchange: &mut Exchange<Wsgi>) -> PyResult<()> {
-    let wait = responder.lock().wait_writable.as_ref().map(|wait| wait.clone_ref(py));
-    let sent = match wait {
+    let sent = match &responder.wait_writable {
         None => py.detach(|| exchange.flush_waiting()).is_ok(),
         Some(wait) => flush_cooperatively(exchange, wait.bind(py))?,
     };

@@ -87,6 +87,9 @@ impl<G: Gateway> Shared<G> {
         if let Some(paused) = reactor.released.pop() {
             return Some(Next::Release(paused));
         }
+        if let Some(request) = reactor.unexplained.pop() {
+            return Some(Next::Explain(request));
+        }
         if !reactor.notices.is_empty() {
             return Some(Next::Notices(reactor.notices.take()));
         }
@@ -111,6 +114,7 @@ impl<G: Gateway> Shared<G> {
         let others = reactor.signals
             || reactor.ended
             || !reactor.released.is_empty()
+            || !reactor.unexplained.is_empty()
             || !reactor.notices.is_empty();
         let requests = !reactor.ready.is_empty();
         let now = reactor.now;

@@ -64,7 +64,11 @@ impl<G: Gateway> Reactor<G> {
         for (thread, work) in self.works.iter_mut().enumerate() {
             if work.next_deadline(deadline, slow_after) <= self.now {
                 let date = self.date.at(unix_seconds());
-                if work.check(thread, self.now, deadline, slow_after, date) {
+                let became_overdue = work.check(thread, self.now, deadline, slow_after, date);
+                if self.hub.is_some() && work.has_reports() {
+                    self.unexplained.push(work.request());
+                }
+                if became_overdue {
                     if thread < cells {
                         self.board.cell(self.slot, thread).set_overdue();
                     }

@@ -193,6 +193,7 @@ fn run(engine: &Engine<Toy>, record: &Arc<Record>, main: bool) {
                 let mut kept = record.notices.lock().unwrap();
                 kept.extend(notices.into_iter().map(|notice| (notice.severity, notice.text)));
             }
+            Next::Explain(_) => unreachable!("only lanes are explained"),
             Next::Done => return,
         }
     }

@@ -67,6 +67,12 @@ impl Wsgi {
         !error.is_instance_of::<PyException>(py)
     }
 
+    /// GreenletExit: what a greenlet is killed with, on purpose; gevent says nothing either.
+    fn is_a_kill(&self, py: Python<'_>, error: &PyErr) -> bool {
+        self.wait_writable.is_some()
+            && error.get_type(py).name().is_ok_and(|name| name == "GreenletExit")
+    }
+
     /// Calls `close()` of what the app returned. An exception that ends the worker comes back.
     pub(super) fn close(&self, py: Python<'_>, result: Option<Py<PyAny>>) -> Option<PyErr> {
         let result = result?.into_bound(py);
@@ -136,6 +142,9 @@ impl Wsgi {
         };
         match failure {
             Failure::Raised(error) if self.ends_the_worker(py, &error) => *fatal = Some(error),
+            Failure::Raised(error) if self.is_a_kill(py, &error) => {
+                self.say(py, DEBUG, &format!("{what}: its greenlet was killed"), None);
+            }
             Failure::Raised(error) => self.say(py, ERROR, &what, Some(error)),
             Failure::Afterwards(failure) => self.explain(py, *failure, target, fatal),
             Failure::Broken(text) => self.say(py, ERROR, &format!("{what}: {text}"), None),
