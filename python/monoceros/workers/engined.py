@@ -4,7 +4,7 @@ import ipaddress
 import logging
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, ClassVar, Final
 
@@ -53,6 +53,10 @@ class EngineWorker(Worker):
     ready_at_first_notify: ClassVar[bool] = True
 
     engine: _core.Engine | None = None
+
+    #: Where the app runs in greenlets: lets others run until a descriptor takes more, or so many
+    #: seconds have passed (None: any time); whether it takes more.
+    wait_writable: Callable[[int, float | None], bool] | None = None
 
     #: The app is told that it may be called by several threads (`wsgi.multithread`).
     multithread: ClassVar[bool] = False
@@ -123,6 +127,7 @@ class EngineWorker(Worker):
             errors=ErrorStream(self.log),
             log=self.engine_log,
             tls=self.seat.tls,
+            wait_writable=self.wait_writable,
         )
 
     def engine_log(self, level: int, message: str, exc_info: Any) -> None:

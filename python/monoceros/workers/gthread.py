@@ -1,7 +1,7 @@
 """The `gthread` worker: `threads` requests at a time."""
 
 import threading
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from monoceros import _core
 from monoceros.workers.engined import EngineWorker
@@ -11,6 +11,13 @@ from monoceros.workers.engined import EngineWorker
 BEAT_INTERVAL: Final = 1.0
 SHORTEST_BEAT: Final = 0.1
 BEATS_PER_LIMIT: Final = 4
+
+
+def beat_interval(cfg: Any) -> float:
+    """Seconds between two proofs that Python can run."""
+    limits = [limit for limit in (cfg.timeout, cfg.request_timeout) if limit]
+    beat = min([BEAT_INTERVAL, *(limit / BEATS_PER_LIMIT for limit in limits)])
+    return max(beat, SHORTEST_BEAT)
 
 
 class ThreadWorker(EngineWorker):
@@ -36,9 +43,7 @@ class ThreadWorker(EngineWorker):
                 name=f"app-{number}",
                 daemon=True,
             ).start()
-        limits = [limit for limit in (self.cfg.timeout, self.cfg.request_timeout) if limit]
-        beat = min([BEAT_INTERVAL, *(limit / BEATS_PER_LIMIT for limit in limits)])
-        beat = max(beat, SHORTEST_BEAT)
+        beat = beat_interval(self.cfg)
         while not engine.wait(beat):
             self.notify()
         if self._failure is not None:
