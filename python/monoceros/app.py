@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from monoceros import compat
 from monoceros.config import Config
 from monoceros.config.files import load_config_file
 from monoceros.config.setting import current_directory
@@ -50,6 +51,8 @@ class BaseApplication:
     cfg: Config
 
     def __init__(self, usage: str | None = None, prog: str | None = None) -> None:
+        # Before any code of the operator's: it may import Gunicorn's names.
+        compat.install()
         self.usage = usage
         self.prog = prog
         self.callable: Callable[..., Any] | None = None
@@ -266,6 +269,10 @@ class WSGIApplication(Application):
         return None
 
     def load(self) -> Callable[..., Any]:
+        return self.load_wsgiapp()
+
+    def load_wsgiapp(self) -> Callable[..., Any]:
+        """The app that `app_uri` names."""
         return import_app(self.app_uri)
 
 

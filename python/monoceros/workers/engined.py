@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any, ClassVar, Final
 
-from monoceros import SERVER_SOFTWARE, _core
+from monoceros import _core
+from monoceros.compat import server_names
 from monoceros.config.settings.permissions import PERMISSIONS, warnings
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
@@ -71,6 +72,7 @@ class EngineWorker(Worker):
         cfg = self.cfg
         assert self.seat is not None
         timeout = cfg.timeout
+        server, server_software = server_names()
         return {
             "threads": self.threads,
             "multithread": self.multithread,
@@ -96,7 +98,8 @@ class EngineWorker(Worker):
             "limit_request_field_size": cfg.limit_request_field_size,
             **trust_options(cfg),
             "sendfile": cfg.sendfile,
-            "server_software": SERVER_SOFTWARE,
+            "server": server,
+            "server_software": server_software,
             "lifeline": self.seat.lifeline,
         }
 

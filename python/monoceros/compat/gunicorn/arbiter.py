@@ -1,0 +1,5 @@
+"""`gunicorn.arbiter`: the master process."""
+
+from monoceros.arbiter import Arbiter as Arbiter
+from monoceros.errors import AppImportError as AppImportError
+from monoceros.errors import HaltServer as HaltServer
