@@ -47,8 +47,7 @@ class EngineWorker(Worker):
     #: The setting `timeout` is the deadline of a request, not of the interpreter's heartbeat.
     timeout_bounds_request: ClassVar[bool] = False
 
-    # Nobody may count on this worker before the engine is there.
-    ready_at_first_notify: ClassVar[bool] = True
+    uses_engine: ClassVar[bool] = True
 
     engine: _core.Engine | None = None
 
