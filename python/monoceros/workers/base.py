@@ -7,8 +7,8 @@ Rules:
 - The worker counts as READY when it first calls `notify` (or ``self.tmp.notify``) in `run`: a class
   whose `run` still has start-up work to do serves only then. A class that never does sets
   `ready_at_first_notify` to False, and is READY right before `run`.
-- A class that derives from this one alone brings sockets and HTTP of its own: nothing here needs the
-  engine.
+- A class that derives from this one alone brings sockets and HTTP of its own: nothing here needs
+  the engine.
 - While it boots, TERM, INT and QUIT end a worker at once, with status 0. A stray HUP, USR2, TTIN,
   TTOU or WINCH does nothing.
 """
@@ -75,7 +75,7 @@ class Worker:
     ]
     PIPE: ClassVar[list[int]] = []
 
-    #: READY at the first `notify` in `run`; else right before `run`, for classes that never call it.
+    #: READY at the first `notify` in `run`; else, for classes that never call it, before `run`.
     ready_at_first_notify: ClassVar[bool] = True
 
     #: Sockets, parsing and TLS are the engine's.
@@ -214,17 +214,17 @@ class Worker:
         """INT, QUIT: end now."""
         if self.quick:
             return  # a terminal's INT and the master's QUIT: the hook runs once
-        self.alive = False
         self.quick = True
+        self.alive = False
         if self.booted:
             self.cfg.worker_int(self)
         raise SystemExit(0)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """ABRT: the master holds the worker to be stuck."""
+        self.quick = True
         self.alive = False
         self.aborted = True
-        self.quick = True
         self.cfg.worker_abort(self)
         raise SystemExit(1)
 

@@ -47,9 +47,7 @@ def child_exit(server, worker):
 
 def start(serve: Serve, name: str, *options: str, **more: object) -> Server:
     worker_class, app = CLASSES[name]
-    return serve(
-        app, "--worker-class", worker_class, *options, config=HOOKS, probe="/pid", **more
-    )  # type: ignore[arg-type]
+    return serve(app, "--worker-class", worker_class, *options, config=HOOKS, probe="/pid", **more)  # type: ignore[arg-type]
 
 
 def open_gate(server: Server) -> None:
@@ -188,9 +186,7 @@ def test_max_requests(serve: Serve, name: str) -> None:
 def test_a_start_up_that_fails_ends_the_server(serve: Serve, name: str) -> None:
     """It fails in `run`, when the class has been booted already: exit status 3 as with Gunicorn."""
     worker_class, app = CLASSES[name]
-    server = serve(
-        app, "--worker-class", worker_class, env={"BROKEN": "1"}, wait=False, probe=None
-    )
+    server = serve(app, "--worker-class", worker_class, env={"BROKEN": "1"}, wait=False, probe=None)
     server.expect_exit(3)
     assert server.wait_exit() == 3
     server.expect_log("Worker failed to boot")
