@@ -48,6 +48,19 @@ def is_ours(module: Any) -> bool:
     return bool(folders) and folders[0] == str(Path(FOLDER) / "gunicorn")
 
 
+def conflict(package: Path) -> str | None:
+    """Why the folder `package` of a package `gunicorn` cannot be that of `monoceros-gunicorn`: files
+    of a real Gunicorn lie there. None where they do not."""
+    real = [package / "arbiter.py", *package.parent.glob("gunicorn-*.dist-info")]
+    if package == Path(FOLDER) / "gunicorn" or not any(path.exists() for path in real):
+        return None
+    return (
+        f"both monoceros-gunicorn and gunicorn are installed in {package.parent}, and each has "
+        "overwritten files of the other: run `pip uninstall gunicorn monoceros-gunicorn`, then "
+        "install the one that you want"
+    )
+
+
 def server_names() -> tuple[str, str]:
     """The server's name for clients and for apps: Server and SERVER_SOFTWARE.
 

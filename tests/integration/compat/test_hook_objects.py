@@ -5,16 +5,19 @@ import signal
 from support.serving import Serve
 from support.waiting import wait_for
 
-SERVER = """
+_SERVER_NAMES = """
     app cfg log pid timeout proc_name address worker_class num_workers WORKERS LISTENERS pidfile
     systemd worker_age reexec_pid master_pid master_name START_CTX SIG_QUEUE dirty_arbiter_pid
     dirty_arbiter WORKER_BOOT_ERROR APP_LOAD_ERROR wakeup kill_worker kill_workers spawn_worker
     spawn_workers manage_workers murder_workers reap_workers reload reexec stop halt setup
-""".split()
+"""
 
-WORKER = """
+_WORKER_NAMES = """
     age pid ppid nr cfg app log tmp sockets booted alive aborted timeout max_requests reloader
-""".split()
+"""
+
+SERVER = _SERVER_NAMES.split()
+WORKER = _WORKER_NAMES.split()
 
 CONFIG = f"""
 from events import note
