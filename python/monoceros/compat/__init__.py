@@ -49,8 +49,8 @@ def is_ours(module: Any) -> bool:
 
 
 def conflict(package: Path) -> str | None:
-    """Why the folder `package` of a package `gunicorn` cannot be that of `monoceros-gunicorn`: files
-    of a real Gunicorn lie there. None where they do not."""
+    """Why `package` cannot be the folder that `monoceros-gunicorn` installs: files of a real
+    Gunicorn lie there. None where they do not."""
     real = [package / "arbiter.py", *package.parent.glob("gunicorn-*.dist-info")]
     if package == Path(FOLDER) / "gunicorn" or not any(path.exists() for path in real):
         return None
@@ -62,18 +62,21 @@ def conflict(package: Path) -> str | None:
 
 
 def server_names() -> tuple[str, str]:
-    """The server's name for clients and for apps: Server and SERVER_SOFTWARE.
+    """The server's name for clients and for apps: Server ("" for none) and SERVER_SOFTWARE.
 
-    A config file may have replaced ``gunicorn.SERVER`` and ``gunicorn.SERVER_SOFTWARE``, which is
-    how a Gunicorn is made to tell less of itself.
+    A config file may have replaced ``gunicorn.SERVER``, ``gunicorn.SERVER_SOFTWARE`` or
+    ``gunicorn.http.wsgi.Response``, which is how a Gunicorn is made to tell less of itself.
+
+    Raises ConfigError when the class that stands for the last one wants more.
     """
     from monoceros import SERVER, SERVER_SOFTWARE
 
     package = sys.modules.get("gunicorn")
     if not is_ours(package):
         return SERVER, SERVER_SOFTWARE
+    responses = sys.modules.get("gunicorn.http.wsgi")
     return (
-        str(getattr(package, "SERVER", SERVER)),
+        str(responses.server_field() if responses else getattr(package, "SERVER", SERVER)),
         str(getattr(package, "SERVER_SOFTWARE", SERVER_SOFTWARE)),
     )
 

@@ -1,8 +1,8 @@
 """What a `pre_request` hook has changed in a request, for the environ.
 
 Gunicorn makes the environ after the hook, from the request's attributes; so hooks add header
-fields, rewrite paths, set the scheme. The engine makes it from what it has read, and what the hook has
-changed is put into it afterwards.
+fields, rewrite paths, set the scheme. The engine makes it from what it has read, and what the hook
+has changed is put into it afterwards.
 """
 
 from typing import Any

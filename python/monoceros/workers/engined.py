@@ -105,6 +105,7 @@ class EngineWorker(Worker):
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Say in the log what the configuration lets in that a strict server would refuse."""
         super().check_config(cfg, log)
+        server_names()  # what a config file has put in the place of Gunicorn's may be refused
         for line in warnings(cfg):
             log.warning("%s", line)
         for line in unheard(cls, cls.loop_methods):

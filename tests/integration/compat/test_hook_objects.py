@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from support.serving import Serve
 from support.waiting import wait_for
 
@@ -220,18 +222,72 @@ def app(environ, start_response):
         assert answer.get("Server") == (name or None)
 
 
-def test_a_replaced_response_class_is_refused(serve: Serve) -> None:
-    """It could have no effect: the file says what to do instead, and the server does not start."""
-    config = """
+HIDING = """
 from gunicorn.http import wsgi
 
 class Response(wsgi.Response):
     def default_headers(self, *args, **kwargs):
-        return []
+        headers = super().default_headers(*args, **kwargs)
+        return [h for h in headers if not h.startswith("Server:")]
+
+wsgi.Response = Response
+"""
+
+
+def test_another_response_class_hides_the_server(serve: Serve) -> None:
+    """What most of the answers on the web recommend for it."""
+    assert serve("probes:app", config=HIDING).get("/").get("Server") is None
+    renaming = """
+from gunicorn import util
+from gunicorn.http import wsgi
+
+def default_headers(self):
+    connection = "close" if self.should_close() else "keep-alive"
+    return [
+        "HTTP/%s.%s %s\\r\\n" % (self.req.version[0], self.req.version[1], self.status),
+        "Server: Apache\\r\\n",
+        "Date: %s\\r\\n" % util.http_date(),
+        "Connection: %s\\r\\n" % connection,
+    ]
+
+wsgi.Response.default_headers = default_headers
+"""
+    assert serve("probes:app", config=renaming).get("/").get("Server") == "Apache"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "def send_headers(self):\n        pass",
+        "def default_headers(self):\n        return ['X-More: 1\\r\\n']",
+    ],
+)
+def test_a_response_class_that_wants_more_is_refused(serve: Serve, method: str) -> None:
+    """It could have no effect: the server does not start, and the log says what to do instead."""
+    config = f"""
+from gunicorn.http import wsgi
+
+class Response(wsgi.Response):
+    {method}
 
 wsgi.Response = Response
 """
     server = serve("probes:app", config=config, wait=False, probe=None)
     server.expect_exit(1)
     assert server.wait_exit() == 1
-    server.expect_log("Failed to read config file.*set gunicorn.SERVER in the config file")
+    server.expect_log("gunicorn.http.wsgi.Response has another .*gunicorn.SERVER in the config")
+
+
+def test_a_logger_class_by_gunicorns_name(serve: Serve) -> None:
+    config = """
+from gunicorn import glogging
+
+class Marked(glogging.Logger):
+    def setup(self, cfg):
+        super().setup(cfg)
+        self.info("set up by %s", type(self).__name__)
+
+logger_class = Marked
+"""
+    server = serve("probes:app", config=config)
+    assert "set up by Marked" in server.log

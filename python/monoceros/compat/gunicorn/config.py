@@ -33,6 +33,7 @@ __all__ = [
     "AccessLogFormat",
     "Config",
     "Setting",
+    "SettingMeta",
     "auto_int",
     "get_default_config_file",
     "make_settings",
@@ -52,6 +53,9 @@ __all__ = [
     "validate_string_to_list",
     "validate_user",
 ]
+
+#: The class of settings' classes, which register by themselves here.
+SettingMeta = type
 
 #: Classes of settings whose names do not tell the setting.
 _CLASS_NAMES = {
