@@ -131,6 +131,42 @@ Mine("%(prog)s [OPTIONS]", prog="mine").run()
 """
 
 
+READING = """
+import sys
+
+from monoceros.app import Application
+
+
+class Reading(Application):
+    def load_config(self):
+        self.load_config_from_file("extra.py")
+        assert self.get_config_from_filename("extra.py")["greeting"] == "hi"
+        self.cfg.set("bind", sys.argv[-1])
+
+    def load_config_from_module_name_or_filename(self, location):
+        self.names = super().load_config_from_module_name_or_filename(location)
+        return self.names
+
+    def load(self):
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [f"{self.names['greeting']} {self.cfg.threads}".encode()]
+
+        return app
+
+
+Reading().run()
+"""
+
+
+def test_an_application_reads_config_files(serve: Serve, tmp_path: Path) -> None:
+    server = run_script(
+        serve, tmp_path, READING, files={"extra.py": "threads = 3\ngreeting = 'hi'\n"}
+    )
+    server.allow_log("no setting is called 'greeting'")
+    assert server.get("/").text == "hi 3"
+
+
 def test_a_wsgi_application_with_options(serve: Serve, tmp_path: Path) -> None:
     server = run_script(serve, tmp_path, WSGI)
     assert server.get("/pid").status == 200
