@@ -39,7 +39,9 @@ class Before:
 def apply(changes: dict[str, str | None], environ: dict[str, Any]) -> None:
     """Put changes into an environ."""
     for key, value in changes.items():
-        if value is None:
+        if key == "PATH_INFO" and value is not None:
+            environ[key] = value.removeprefix(environ.get("SCRIPT_NAME", ""))
+        elif value is None:
             environ.pop(key, None)
         else:
             environ[key] = value
@@ -60,10 +62,12 @@ def _of_attribute(name: str, value: str) -> dict[str, str | None]:
 
 
 def _joined(fields: list[tuple[str, Any]]) -> dict[str, str]:
-    """The environ's keys of these fields; values of one name are joined by commas."""
+    """The environ's keys of these fields; values of one name are joined by commas, cookies by
+    semicolons (RFC 6265, 5.4)."""
     found: dict[str, str] = {}
     for name, value in fields:
         upper = str(name).upper()
         key = _WITHOUT_PREFIX.get(upper) or f"HTTP_{upper.replace('-', '_')}"
-        found[key] = f"{found[key]},{value}" if key in found else str(value)
+        between = "; " if upper == "COOKIE" else ","
+        found[key] = f"{found[key]}{between}{value}" if key in found else str(value)
     return found
