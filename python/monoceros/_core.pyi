@@ -509,7 +509,8 @@ class Engine:
     - `body_buffer`: bytes of a request body kept in memory; `spool_dir` (str or None, which means
       the system's folder for temporary files): where bodies beyond that go;
     - `limit_request_line`, `limit_request_field_size` (bytes), `limit_request_fields` (number);
-    - `sendfile` (bool): let the kernel send files; `server_software`: `SERVER_SOFTWARE`;
+    - `sendfile` (bool): let the kernel send files; `server`: value of the Server field, "" for
+      none; `server_software`: `SERVER_SOFTWARE`;
     - `lifeline`: a descriptor that hangs up when the arbiter is gone, or None.
 
     Further options are ignored. `scoreboard`, `slot`: where the engine notes what it does.

@@ -124,7 +124,10 @@ impl PyEngine {
         };
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         let server_software: String = option(options, "server_software")?;
-        let server = server_software.split('/').next().unwrap_or_default().as_bytes().to_vec();
+        let server = option::<String>(options, "server")?.into_bytes();
+        if server.iter().any(|byte| byte.is_ascii_control()) {
+            return Err(PyValueError::new_err("the Server field has a control character"));
+        }
         let facts = Facts {
             multithread: option(options, "multithread")?,
             multiprocess: option::<u32>(options, "workers")? > 1,
