@@ -75,13 +75,17 @@ lint-python: $(VENV)/.built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict python/monoceros
-	$(BIN)/mypy --strict benchmarks examples/boulder
+	$(BIN)/mypy --strict benchmarks examples/boulder docs
 	$(BIN)/python -m mypy.stubtest monoceros._core
 
 .PHONY: lint-rust
 lint-rust: $(VENV)/.requirements
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: docs
+docs: $(VENV)/.requirements # Make docs/settings.md and docs/compat.md from the code
+	PYTHONPATH=python $(BIN)/python docs/generate.py
 
 .PHONY: bench
 bench: $(VENV)/.built # Measure us beside our peers; QUICK=1 for a short run, ARGS="--only plain" for a part

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from monoceros import compat
+from monoceros.bind_check import check_addresses
 from monoceros.config import Config
 from monoceros.config.files import load_config_file, read_config_file
 from monoceros.config.setting import current_directory
@@ -235,12 +236,19 @@ class Application(BaseApplication):
         super().run()
 
     def check(self) -> int:
-        """Load the app and the log configuration as a worker would; the exit status, 0 or 1."""
+        """Try what a start would need, and load the app; the exit status, 0 or 1.
+
+        The addresses are looked at and not taken: the server that runs may go on.
+        """
         os.environ.update(self.cfg.env)
         # What is found out here is for the terminal, not for the log file.
         self.cfg.set("capture_output", False)
         try:
-            self.cfg.logger_class(self.cfg)
+            check_addresses(self.cfg.address)
+            logger = self.cfg.logger_class(self.cfg)
+            worker_class = self.cfg.worker_class
+            if hasattr(worker_class, "check_config"):
+                worker_class.check_config(self.cfg, logger)
         except Exception as error:
             fail(error)
         if self.cfg.is_ssl:

@@ -252,7 +252,8 @@ def _open_unix(path: str, conf: Any) -> Listener:
         _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        before = os.umask(conf.umask)
+        mode = conf.socket_mode
+        before = os.umask(conf.umask if mode is None else 0o777 & ~mode)
         try:
             sock.bind(path)
         finally:

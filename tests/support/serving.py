@@ -21,6 +21,7 @@ OWN_FLAGS = frozenset(
         "--limit-request-body",
         "--body-min-rate",
         "--queue-timeout",
+        "--socket-mode",
         "--respawn-backoff",
         "--handshake-timeout",
         "--access-log-json",

@@ -85,8 +85,6 @@ _TABLE: Sequence[NotYet] = (
         note="TLS is not OpenSSL's here: say what you need with certfile, keyfile, sni_certs, "
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
-    # Protocols and parsers
-    NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
     # HTTP/2
     NotYet(
         "http_protocols",
