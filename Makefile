@@ -96,8 +96,9 @@ fuzz: $(VENV)/.requirements # Fuzz the parsers; ARGS go to fuzz/run
 	fuzz/run $(ARGS)
 
 .PHONY: build
-build: $(VENV)/.requirements # Build the wheel into dist/
+build: $(VENV)/.requirements # Build the wheels into dist/: monoceros, and monoceros-gunicorn
 	$(BIN)/maturin build --release --strip --interpreter $(BIN)/python --out dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./compat
 
 .PHONY: clean
 clean: # Remove what these verbs have built; what fuzzing has found stays

@@ -21,9 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from monoceros import compat
 from monoceros.bind_check import check_addresses
 from monoceros.config import Config
-from monoceros.config.files import load_config_file
+from monoceros.config.files import load_config_file, read_config_file
 from monoceros.config.setting import current_directory
 from monoceros.config.settings.sources import DEFAULT_CONFIG_FILES
 from monoceros.errors import (
@@ -51,6 +52,8 @@ class BaseApplication:
     cfg: Config
 
     def __init__(self, usage: str | None = None, prog: str | None = None) -> None:
+        # Before any code of the operator's: it may import Gunicorn's names.
+        compat.install()
         self.usage = usage
         self.prog = prog
         self.callable: Callable[..., Any] | None = None
@@ -184,7 +187,7 @@ class Application(BaseApplication):
         named = options.config or (environment and environment.config) or named
         location = named or find_default_config_file()
         if location:
-            load_config_file(self.cfg, location)
+            self.load_config_from_file(location)
         for source in (environment, options):
             for name, value in vars(source).items() if source else ():
                 if value is not None and name != "args":
@@ -192,6 +195,22 @@ class Application(BaseApplication):
         if location:
             self.cfg.set("config", location)
         self.chdir()
+
+    def load_config_from_file(self, filename: str) -> dict[str, Any]:
+        """Read a config file into ``self.cfg``; its names. Raises ConfigError."""
+        return self.load_config_from_module_name_or_filename(filename)
+
+    def load_config_from_module_name_or_filename(self, location: str) -> dict[str, Any]:
+        """The same for PATH, file:PATH and python:MODULE."""
+        return load_config_file(self.cfg, location)
+
+    def get_config_from_filename(self, filename: str) -> dict[str, Any]:
+        """The names of a config file, without an effect. Raises ConfigError."""
+        return read_config_file(f"file:{filename}")
+
+    def get_config_from_module_name(self, module_name: str) -> dict[str, Any]:
+        """The names of a module, without an effect. Raises ConfigError."""
+        return read_config_file(f"python:{module_name}")
 
     def parse_environment(self, parser: argparse.ArgumentParser) -> argparse.Namespace | None:
         """The options in MONOCEROS_CMD_ARGS or GUNICORN_CMD_ARGS; None where neither is set."""
@@ -300,6 +319,10 @@ class WSGIApplication(Application):
             from monoceros.paste_deploy import load_app
 
             return load_app(self.app_uri, self.cfg.paste_global_conf)
+        return self.load_wsgiapp()
+
+    def load_wsgiapp(self) -> Callable[..., Any]:
+        """The app that `app_uri` names."""
         return import_app(self.app_uri)
 
 

@@ -16,6 +16,7 @@ mod exchange;
 #[cfg(feature = "testing")]
 pub mod faults;
 mod gateway;
+mod hub;
 mod lead;
 mod lines;
 mod listeners;

@@ -181,7 +181,7 @@ impl<G: Gateway> Reactor<G> {
                 error_response(&mut words, status, date, false, &[RETRY_AFTER]);
             }
             refused = self.listeners.turn_away(index, &words) as u64;
-            let cell = self.board.cell(self.slot, self.options.threads);
+            let cell = self.own_cell();
             (0..refused).for_each(|_| cell.count(status.code(), 0, words.len() as u64));
         }
         if let Some(refused) = self.overload.descriptors_told.tell(self.now, refused) {

@@ -89,6 +89,11 @@ impl Work {
         self.unsent.take()
     }
 
+    /// The number of the request in this worker.
+    pub fn request(&self) -> u64 {
+        self.id
+    }
+
     /// Method and target, for people.
     pub fn title(&self) -> String {
         let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();

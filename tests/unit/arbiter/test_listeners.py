@@ -20,11 +20,11 @@ from monoceros.listeners import (
 CONF = SimpleNamespace(
     backlog=16,
     umask=0o027,
-    socket_mode=None,
     is_ssl=False,
     uid=os.geteuid(),
     gid=os.getegid(),
     reuse_port=False,
+    socket_mode=None,
 )
 
 

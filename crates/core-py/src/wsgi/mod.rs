@@ -3,6 +3,7 @@
 mod access;
 mod access_json;
 mod client;
+mod cooperation;
 mod encrypted;
 mod environ;
 mod file;
@@ -15,6 +16,6 @@ mod responder;
 pub use access::{Access, writes_access_format};
 pub use environ::{Facts, Place};
 pub use file::FileWrapper;
-pub use gateway::{AppError, Local, Wsgi};
+pub use gateway::{AppError, Local, Paused, Wsgi};
 pub use input::Input;
 pub use observed::{Request, Response};

@@ -78,7 +78,7 @@ impl<G: Gateway> Reactor<G> {
         connection.head_bytes = Vec::new();
         connection.body = None;
         connection.request = None;
-        self.board.cell(self.slot, self.options.threads).count(status.code(), 0, 0);
+        self.own_cell().count(status.code(), 0, 0);
         self.linger(connection);
     }
 

@@ -198,6 +198,7 @@ fn run(engine: &Engine<Toy>, record: &Arc<Record>, main: bool) {
                     report.notices.into_iter().map(|notice| (notice.severity, notice.text)),
                 );
             }
+            Next::Explain(_) => unreachable!("only lanes are explained"),
             Next::Done => return,
         }
     }
