@@ -11,9 +11,6 @@ from contract.flaws import FLAWS, Flaw
 from contract.names import GROUPS
 from support.server import TESTS
 
-#: Weak spots whose tests come with what is being built elsewhere.
-AWAITED: frozenset[int] = frozenset({15, 16, 30, 31, 32, 33, 34, 47, 49, 53, 56, 63})
-
 
 def test_no_page_is_stale() -> None:
     assert [str(path) for path in generate.stale()] == [], "run `make docs`"
@@ -22,9 +19,7 @@ def test_no_page_is_stale() -> None:
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: str(flaw.number))
 def test_each_weak_spot_has_its_tests(flaw: Flaw) -> None:
     assert flaw.tests
-    missing = [test for test in flaw.tests if not exists(test)]
-    if flaw.number not in AWAITED:
-        assert not missing
+    assert [test for test in flaw.tests if not exists(test)] == []
 
 
 def exists(test: str) -> bool:
