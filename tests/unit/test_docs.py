@@ -8,8 +8,13 @@ import pytest
 
 import generate
 from contract.flaws import FLAWS, Flaw
-from contract.names import GROUPS
+from contract.names import GROUPS, HOOKS, SIGNALS
+from monoceros.config import KNOWN_SETTINGS
+from monoceros.config.not_yet import NOT_YET
 from support.server import TESTS
+
+#: Signals that an operator sends to the master.
+HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
 
 
 def test_no_page_is_stale() -> None:
@@ -42,6 +47,20 @@ def names_in(path: Path) -> frozenset[str]:
 
 def test_weak_spots_are_all_there() -> None:
     assert [flaw.number for flaw in FLAWS] == list(range(1, 64))
+
+
+def test_every_hook_has_a_row() -> None:
+    hooks = {known.name for known in KNOWN_SETTINGS if "Hooks" in known.section}
+    hooks |= {entry.name for entry in NOT_YET.values() if entry.hook}
+    told = " ".join(row.names for row in HOOKS.rows)
+    assert [
+        name for name in sorted(hooks) if f"`{name}(" not in told and f"`{name}`" not in told
+    ] == []
+
+
+def test_every_signal_of_the_master_has_a_row() -> None:
+    told = " ".join(row.names for row in SIGNALS.rows)
+    assert [name for name in HANDLED if name not in told] == []
 
 
 def test_a_name_has_one_row() -> None:
