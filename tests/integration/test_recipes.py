@@ -228,8 +228,6 @@ RECIPES = {
     "docker-environment": Recipe(
         listens="PORT",
         env={"HOST": "127.0.0.1", "MAX_WORKERS": "2"},
-        log=["no setting is called 'workers_per_core_str'"],
-        allowed=["no setting is called"],
     ),
     "docker-json-logs": Recipe(after=json_lines, packages=["pythonjsonlogger"]),
     "docker-shell": Recipe(listens="PORT"),
