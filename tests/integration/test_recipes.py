@@ -60,8 +60,9 @@ class Recipe:
     socket in the recipe's folder. answer: stands in the body. errorlog: its file. log: records
     that have to come. allowed: records that may. look: called when the server has answered, after:
     when it has stopped; both get the server and its folder. workers: how many have to be ready
-    before it is stopped, where hooks at the end rely on those at the start. datagrams: the variable
-    with the port where the test listens for them, told: stands in some of them.
+    before it is stopped, where hooks at the end rely on those at the start. tls: it needs a
+    certificate. datagrams: the variable with the port where the test listens for them, told: stands
+    in some of them.
     """
 
     answer: str = "hello"
@@ -76,6 +77,7 @@ class Recipe:
     after: Callable[[Server, Path], None] = lambda server, folder: None
     stop: signal.Signals = signal.SIGTERM
     workers: int = 0
+    tls: bool = False
     datagrams: str = ""
     told: frozenset[bytes] = frozenset()
 
@@ -257,6 +259,11 @@ RECIPES = {
         env={"GUNICORN_CMD_ARGS": "--workers 2 --threads 2 --access-logfile - -n 'a site'"},
         look=written("Using worker: gthread"),
     ),
+    "http2": Recipe(
+        tls=True,
+        look=says("scheme https"),
+        log=["http_protocols is not supported by this release and has no effect"],
+    ),
     "kubernetes": Recipe(look=is_ready, after=is_not_ready),
     "kubernetes-sidecar": Recipe(listens="code/shared/app.sock"),
     "memory-watch": Recipe(look=written("watching workers"), allowed=["multi-threaded"]),
@@ -301,7 +308,7 @@ RECIPES = {
     ),
     "systemd-service": Recipe(look=has_pidfile, after=no_pidfile),
     "systemd-socket": Recipe(listens="descriptor 3"),
-    "tls": Recipe(look=says("scheme https")),
+    "tls": Recipe(tls=True, look=says("scheme https")),
     "tornado": Recipe(packages=["tornado"]),
     "typing-errors": Recipe(
         log=[
@@ -365,7 +372,7 @@ def launch(name: str, recipe: Recipe, place: Place, serve: Serve) -> Server:
         words = [sys.executable, "-c", HAND_OVER, str(given), number, *words]
     else:
         address = str(place.folder / recipe.listens)
-    if name == "tls":
+    if recipe.tls:
         authority = Authority(place.folder)
         pair = authority.pair("server")
         for made, wanted in ((pair.certfile, "server.pem"), (pair.keyfile, "server.key")):
