@@ -3,6 +3,6 @@
 from monoceros.compat import forward
 
 __getattr__ = forward(
-    "monoceros.paste",
+    "monoceros.paste_deploy",
     "this release of Monoceros reads no PasteDeploy files: name the app as MODULE:OBJECT",
 )
