@@ -18,12 +18,8 @@ def post_worker_init(worker):
 """
 
 
-def start(
-    serve: Serve, *options: str, worker_class: str = "gevent_pywsgi", **more: object
-) -> Server:
-    return serve(  # type: ignore[arg-type]
-        "greenlets:app", "--worker-class", worker_class, *options, config=NOTING, **more
-    )
+def start(serve: Serve, *options: str, name: str = "gevent_pywsgi", workers: int = 1) -> Server:
+    return serve("greenlets:app", "--worker-class", name, *options, config=NOTING, workers=workers)
 
 
 def test_requests_run_side_by_side(serve: Serve) -> None:
@@ -95,7 +91,7 @@ def test_max_requests_and_reloads_lose_nothing(serve: Serve) -> None:
 def test_a_handler_of_ones_own(serve: Serve) -> None:
     """As WebSocket packages bring one."""
     text = """
-from gunicorn.workers.ggevent import GeventPyWSGIWorker, PyWSGIHandler
+from monoceros.workers.ggevent import GeventPyWSGIWorker, PyWSGIHandler
 
 class Handler(PyWSGIHandler):
     def get_environ(self):
@@ -104,7 +100,6 @@ class Handler(PyWSGIHandler):
 class OwnWorker(GeventPyWSGIWorker):
     wsgi_handler = Handler
 """
-    text = text.replace("gunicorn.workers", "monoceros.workers")
     app = """
 def app(environ, start_response):
     start_response("200 OK", [])
@@ -120,8 +115,6 @@ def app(environ, start_response):
     assert server.get("/a%20b").text == "here /a%20b"
 
 
-@pytest.mark.parametrize(
-    "worker_class", ["gevent_wsgi", "gunicorn.workers.ggevent.GeventPyWSGIWorker"]
-)
-def test_its_other_names(serve: Serve, worker_class: str) -> None:
-    assert start(serve, worker_class=worker_class).get("/").status == 200
+@pytest.mark.parametrize("name", ["gevent_wsgi", "gunicorn.workers.ggevent.GeventPyWSGIWorker"])
+def test_its_other_names(serve: Serve, name: str) -> None:
+    assert start(serve, name=name).get("/").status == 200

@@ -20,8 +20,8 @@ def post_worker_init(worker):
 """
 
 
-def start(serve: Serve, app: str = "tornado_site:app", *options: str, **more: object) -> Server:
-    return serve(app, *TORNADO, *options, config=NOTING, **more)  # type: ignore[arg-type]
+def start(serve: Serve, app: str = "tornado_site:app", *options: str, workers: int = 1) -> Server:
+    return serve(app, *TORNADO, *options, config=NOTING, workers=workers)
 
 
 def test_an_application_runs_on_its_loop(serve: Serve) -> None:
