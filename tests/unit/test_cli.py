@@ -100,7 +100,7 @@ def test_a_bad_command_line_is_status_2(monoceros: Command, line: str) -> None:
         ("--workers -3 app", "workers: must be 0 or more, not -3"),
         ("--workers=-3 app", "workers: must be 0 or more, not -3"),
         ("-k nope app", "class uri 'nope' invalid or not found: "),
-        ("-k gevent app", "this release has no worker class 'gevent'; use 'gthread'"),
+        ("-k eventlet app", "this release has no worker class 'eventlet'; use 'gevent'"),
         ("-k no_such.Worker app", "class uri 'no_such.Worker' invalid or not found: "),
         ("-k plain.Worker --logger-class os.nope app", "class uri 'os.nope' invalid or not found"),
         ("-b 127.0.0.1:99999 app", "invalid address '127.0.0.1:99999' to bind: the port"),

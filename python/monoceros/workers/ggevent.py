@@ -43,6 +43,12 @@ class _Expired(Exception):
     """The socket does not take more yet."""
 
 
+class RequestGreenlet(gevent.Greenlet):  # type: ignore[misc]
+    """The greenlet of one request. Where it was spawned says nothing, and costs to note."""
+
+    spawning_stack_limit = 1
+
+
 class GeventWorker(EngineWorker):
     """Greenlets on gevent's hub. `timeout` says how long a greenlet may hold the hub."""
 
@@ -120,7 +126,7 @@ class GeventWorker(EngineWorker):
         if job.explains is not None:
             gevent.spawn(self._explain, job.explains)
             return
-        greenlet = gevent.Greenlet(self._run, job)
+        greenlet = RequestGreenlet(self._run, job)
         self._running[greenlet] = job.request
         greenlet.start()
 
