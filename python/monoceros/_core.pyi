@@ -461,6 +461,10 @@ class _Observer(Protocol):
         could not be made. Not called for a request that passed its deadline: its incident is the
         report. What this raises goes to the log and changes nothing."""
 
+    def refused(self, environ: dict[str, Any], status: int, /) -> object:
+        """The engine has refused a request. `environ` has what is known: REQUEST_METHOD, RAW_URI,
+        PATH_INFO, QUERY_STRING, SERVER_PROTOCOL ("-" for what has not come) and REMOTE_ADDR."""
+
 @final
 class Job:
     """A request, or something else that has to be done where the app runs. The engine makes
@@ -506,7 +510,8 @@ class Engine:
     - `body_buffer`: bytes of a request body kept in memory; `spool_dir` (str or None, which means
       the system's folder for temporary files): where bodies beyond that go;
     - `limit_request_line`, `limit_request_field_size` (bytes), `limit_request_fields` (number);
-    - `sendfile` (bool): let the kernel send files; `server_software`: `SERVER_SOFTWARE`;
+    - `sendfile` (bool): let the kernel send files; `server`: value of the Server field, "" for
+      none; `server_software`: `SERVER_SOFTWARE`;
     - `lifeline`: a descriptor that hangs up when the arbiter is gone, or None.
 
     Further options are ignored. `scoreboard`, `slot`: where the engine notes what it does.
@@ -515,8 +520,10 @@ class Engine:
     logging, a text, and an exception or None; without it nothing is said.
 
     `access`: how the engine writes access lines by itself, once for every request and without
-    an observer: a descriptor, a format that `writes_access_format` accepts, what gives the local
-    time as lines show it (asked once a second), and what gives the user of an environ or None.
+    an observer: a descriptor, a format that `writes_access_format` accepts (None: JSON), what
+    gives the time as lines show it for a second since 1970 (for JSON without fractions and zone,
+    in UTC), and what gives the user of an environ or None. Requests that the engine refuses have
+    lines too; an observer is told of them by `refused`.
 
     `wait_writable`: the app runs in greenlets of one thread, `threads` at a time, which `take`s
     jobs instead of calling `run`. This is called with a descriptor and seconds (None: any time),
@@ -536,7 +543,7 @@ class Engine:
         slot: int,
         *,
         observer: _Observer | None = None,
-        access: tuple[int, str, Callable[[], str], Callable[[dict[str, Any]], str | None]]
+        access: tuple[int, str | None, Callable[[int], str], Callable[[dict[str, Any]], str | None]]
         | None = None,
         errors: Any = None,
         log: Callable[[int, str, Any], object] | None = None,

@@ -112,7 +112,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<(RawFd, String, Py<PyAny>, Py<PyAny>)>,
+        access: Option<(RawFd, Option<String>, Py<PyAny>, Py<PyAny>)>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
@@ -124,7 +124,10 @@ impl PyEngine {
         };
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         let server_software: String = option(options, "server_software")?;
-        let server = server_software.split('/').next().unwrap_or_default().as_bytes().to_vec();
+        let server = option::<String>(options, "server")?.into_bytes();
+        if server.iter().any(|byte| byte.is_ascii_control()) {
+            return Err(PyValueError::new_err("the Server field has a control character"));
+        }
         let facts = Facts {
             multithread: option(options, "multithread")?,
             multiprocess: option::<u32>(options, "workers")? > 1,
@@ -137,14 +140,16 @@ impl PyEngine {
         let access = match access {
             None => None,
             Some((file, format, now, user)) => {
-                let access = Access::new(py, file, &format, now, user);
+                let access = Access::new(py, file, format.as_deref(), now, user);
                 let complaint = "this access log format needs an observer";
                 Some(access.ok_or_else(|| PyValueError::new_err(complaint))?)
             }
         };
         let sendfile = option(options, "sendfile")?;
+        let tells_refusals = access.is_some() || observer.is_some();
         let board = Arc::clone(&scoreboard.get().board);
         let mut engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
+        engine_options.tells_refusals = tells_refusals;
         engine_options.cooperative = wait_writable.is_some();
         let wsgi =
             Wsgi { app, facts, places, observer, access, log, sendfile, server, wait_writable };

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use monoceros_engine::{AppThread, Engine, Lines, Next, Notice, Outcome, locked};
+use monoceros_engine::{AppThread, Engine, Lines, Next, Report, Outcome, locked};
 use pyo3::prelude::*;
 
 use crate::engine::PyEngine;
@@ -85,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 enum Task {
     Serve(Box<Lane>),
     Release(Paused),
-    Notices(Vec<Notice>),
+    Notices(Report),
     /// Who took it does.
     Explain,
 }

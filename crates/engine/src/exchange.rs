@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use monoceros_http1::Head;
 use monoceros_proxy::proxy_protocol::Header;
+use monoceros_uwsgi::Variables;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -171,6 +172,13 @@ impl<G: Gateway> Exchange<G> {
     #[inline]
     pub fn origin(&self) -> Option<&Origin> {
         self.connection.as_ref().and_then(|connection| connection.origin.as_deref())
+    }
+
+    /// What a front end tells about this request that speaks uwsgi. It reads no interim answers
+    /// and no chunks.
+    #[inline]
+    pub fn variables(&self) -> Option<&Variables> {
+        self.connection.as_ref().and_then(|connection| connection.variables.as_deref())
     }
 
     pub fn peer_cache(&mut self) -> &mut Option<G::Peer> {

@@ -45,7 +45,7 @@ use crate::gateway::{Gateway, Outcome};
 use crate::hub::Hub;
 use crate::lines::locked;
 use crate::listeners::Listeners;
-use crate::notice::{Notice, Severity};
+use crate::notice::{Report, Severity};
 use crate::options::Options;
 use crate::output::Written;
 use crate::poller::{Events, Poller};
@@ -87,8 +87,8 @@ pub enum Next<G: Gateway> {
     Release(G::Paused),
     /// Signals have arrived: let Python look.
     Signals,
-    /// Write these to the error log.
-    Notices(Vec<Notice>),
+    /// Write these to the logs.
+    Notices(Report),
     /// The request of this number has been reported and is in a greenlet that others cannot see.
     Explain(u64),
     /// The engine has ended.
@@ -278,6 +278,11 @@ impl<G: Gateway> Shared<G> {
         }
         loop {
             self.take_requests_of_others(&mut reactor);
+            if !reactor.notices.is_empty() {
+                let report = reactor.notices.take();
+                self.leave(&mut reactor, thread.index, false);
+                return Next::Notices(report);
+            }
             if reactor.ended {
                 self.spread_the_end(&mut reactor);
                 // What an app has returned is closed, however the end came (PEP 3333).
@@ -301,11 +306,6 @@ impl<G: Gateway> Shared<G> {
             if let Some(paused) = reactor.released.pop() {
                 self.leave(&mut reactor, thread.index, false);
                 return Next::Release(paused);
-            }
-            if !reactor.notices.is_empty() {
-                let notices = reactor.notices.take();
-                self.leave(&mut reactor, thread.index, false);
-                return Next::Notices(notices);
             }
             if let Some(paused) = reactor.resume(&mut thread.exchange) {
                 self.begin(&mut reactor, thread, true);

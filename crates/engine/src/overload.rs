@@ -122,7 +122,8 @@ impl<G: Gateway> Reactor<G> {
         if waited <= self.options.queue_timeout {
             return true;
         }
-        if let Some(connection) = exchange.connection.take() {
+        if let Some(mut connection) = exchange.connection.take() {
+            self.keep_line(&mut connection, exchange.head_bytes());
             exchange.bytes = None;
             exchange.body = crate::body::Body::Empty;
             self.reject(connection, Status::SERVICE_UNAVAILABLE, &[RETRY_AFTER]);

@@ -38,9 +38,13 @@ WORKER_ALIASES: Mapping[str, str] = {
     "gunicorn.workers.gtornado.TornadoWorker": TORNADO_WORKER,
 }
 
+PLAIN_LOGGER = "monoceros.logging.Logger"
+STATSD_LOGGER = "monoceros.logging.statsd.Statsd"
+
 LOGGER_ALIASES: Mapping[str, str] = {
-    "simple": "monoceros.logging.Logger",
-    "gunicorn.glogging.Logger": "monoceros.logging.Logger",
+    "simple": PLAIN_LOGGER,
+    "gunicorn.glogging.Logger": PLAIN_LOGGER,
+    "gunicorn.instrument.statsd.Statsd": STATSD_LOGGER,
 }
 
 #: Packages that come with an extra of this distribution, for the worker classes that need them.
@@ -76,6 +80,11 @@ def load_worker_class(uri: Any) -> type[Any]:
 def load_logger_class(uri: Any) -> type[Any]:
     """The logger class that `uri` is or names. Raises ConfigError with one line."""
     return load_class(uri, LOGGER_ALIASES, LOGGER_GROUPS)
+
+
+def logger_with_metrics(uri: Any) -> Any:
+    """What `logger_class` becomes when `statsd_host` is set: a default one learns to send."""
+    return STATSD_LOGGER if uri in (PLAIN_LOGGER, "gunicorn.glogging.Logger") else uri
 
 
 def load_class(uri: Any, aliases: Mapping[str, str], groups: Sequence[str]) -> type[Any]:

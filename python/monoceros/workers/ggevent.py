@@ -96,7 +96,7 @@ class GeventWorker(EngineWorker):
     def serve(self, engine: _core.Engine) -> None:
         """Take requests and start greenlets until the engine ends."""
         self._failure: BaseException | None = None
-        self._running: dict[gevent.Greenlet, int | None] = {}
+        self._greenlets: dict[gevent.Greenlet, int | None] = {}
         self._orders: list[gevent.Greenlet] = []
         hub = gevent.get_hub()
         ready = hub.loop.io(engine.ready_fd(), 1)
@@ -117,7 +117,7 @@ class GeventWorker(EngineWorker):
             heart.kill(block=False)
             ready.close()
             # Python's `finally` and `with` of a request that is cut.
-            gevent.killall(list(self._running), timeout=LAST_WORDS)
+            gevent.killall(list(self._greenlets), timeout=LAST_WORDS)
             engine.write_lines()
         if self._failure is not None:
             raise self._failure
@@ -127,13 +127,13 @@ class GeventWorker(EngineWorker):
             gevent.spawn(self._explain, job.explains)
             return
         greenlet = RequestGreenlet(self._run, job)
-        self._running[greenlet] = job.request
+        self._greenlets[greenlet] = job.request
         greenlet.start()
 
     def _explain(self, request: int) -> None:
         """The stack of a greenlet that is switched out: the interpreter's dump of all threads,
         which the arbiter shows, has only the current one."""
-        for greenlet, number in list(self._running.items()):
+        for greenlet, number in list(self._greenlets.items()):
             if number == request and greenlet.gr_frame is not None:
                 stack = "".join(traceback.format_stack(greenlet.gr_frame))
                 self.log.warning(
@@ -153,7 +153,7 @@ class GeventWorker(EngineWorker):
             self._failure = error
             self.engine.drain(self.cfg.graceful_timeout)
         finally:
-            self._running.pop(gevent.getcurrent(), None)
+            self._greenlets.pop(gevent.getcurrent(), None)
 
     def _beat(self, engine: _core.Engine) -> None:
         interval = beat_interval(self.cfg)

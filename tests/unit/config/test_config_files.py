@@ -207,8 +207,8 @@ class TestFailures:
     def test_a_setting_that_safety_depends_on_refuses_the_file(
         self, cfg: Config, write: Write
     ) -> None:
-        with pytest.raises(ConfigError, match=r"paste .*not supported by this release"):
-            load_config_file(cfg, write("paste = 'x.ini'"))
+        with pytest.raises(ConfigError, match=r"ssl_context .*not supported by this release"):
+            load_config_file(cfg, write("def ssl_context(conf, factory): pass"))
 
 
 class TestUnknownNames:
@@ -291,17 +291,16 @@ class TestUnknownNames:
             cfg,
             write(
                 """
-                worker_tmp_dir = "/dev/shm"
-                daemon = False
-                reload = False
-                paste = None
-                def pre_exec(server): pass
+                http2_max_frame_size = 20000
+                http2_cleartext = False
+                control_socket_disable = True
+                control_socket = "site.ctl"
                 """
             ),
         )
         assert [line.partition(" (")[0] for line in warnings(caplog)] == [
-            "worker_tmp_dir is not supported by this release and has no effect",
-            "pre_exec is not supported by this release and has no effect",
+            "http2_max_frame_size is not supported by this release and has no effect",
+            "control_socket is not supported by this release and has no effect",
         ]
 
     def test_a_module_is_looked_through_too(

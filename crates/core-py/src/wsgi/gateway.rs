@@ -7,7 +7,7 @@
 mod aftermath;
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written, locked};
+use monoceros_engine::{Exchange, Gateway, Outcome, Report, Severity, Written, locked};
 use monoceros_http1::{DateCache, Method, Status, error_response};
 use pyo3::exceptions::{
     PyBrokenPipeError, PyException, PyKeyboardInterrupt, PySystemExit, PyTypeError,
@@ -56,6 +56,8 @@ pub struct Paused {
     result: Option<Py<PyAny>>,
     observed: Option<Observed>,
     status: u16,
+    /// What was asked for, for the error log. Empty where nothing of the app is run any more.
+    target: String,
 }
 
 /// What of a response is still to come.
@@ -158,12 +160,14 @@ impl Wsgi {
         let (result, failure) = match served {
             Ok(Responded { result, pumped: Pumped::Blocked, stream, .. }) => {
                 let status = exchange.status();
-                return Ok(Outcome::Pause(Paused { stream, result, observed, status }));
+                let target = target(exchange);
+                return Ok(Outcome::Pause(Paused { stream, result, observed, status, target }));
             }
             Ok(Responded { result, pumped: Pumped::End, body, sends_file: true, .. }) => {
                 self.tell(py, exchange, &mut local.clock, observed, body);
                 let status = exchange.status();
-                let paused = Paused { stream: None, result, observed: None, status };
+                let target = String::new();
+                let paused = Paused { stream: None, result, observed: None, status, target };
                 return Ok(Outcome::CompleteThen(paused));
             }
             Ok(Responded { result, body, .. }) => {
@@ -442,7 +446,7 @@ impl Wsgi {
                 let whole = matches!(failure, Failure::Afterwards(_));
                 let outcome = if whole { Outcome::Complete } else { Outcome::Abort };
                 let mut fatal = self.close(py, paused.result.take());
-                self.explain(py, failure, "", &mut fatal);
+                self.explain(py, failure, &paused.target, &mut fatal);
                 self.tell(py, exchange, &mut local.clock, paused.observed.take(), body);
                 return match fatal {
                     Some(error) => Err(Box::new(AppError(outcome, error))),
@@ -492,6 +496,12 @@ impl Responded {
     fn end(body: u64) -> Responded {
         Responded { pumped: Pumped::End, body, sends_file: false, result: None, stream: None }
     }
+}
+
+/// What the request asks for, for people.
+fn target(exchange: &Exchange<Wsgi>) -> String {
+    let (head, bytes) = exchange.head();
+    String::from_utf8_lossy(head.target.of(bytes)).into_owned()
 }
 
 /// When the app has taken the socket, its connection ends with this request. The app's socket has

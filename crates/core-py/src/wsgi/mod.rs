@@ -1,6 +1,7 @@
 //! The WSGI gateway (PEP 3333): from the engine's exchange to the app and back.
 
 mod access;
+mod access_json;
 mod client;
 mod cooperation;
 mod encrypted;
@@ -9,6 +10,7 @@ mod file;
 mod gateway;
 mod input;
 mod observed;
+mod refused;
 mod responder;
 
 pub use access::{Access, writes_access_format};

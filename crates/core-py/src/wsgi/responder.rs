@@ -59,6 +59,8 @@ impl Current {
 pub struct State {
     current: Option<Current>,
     version: Version,
+    /// Whether the peer reads chunks and interim answers.
+    framing_version: Version,
     head_request: bool,
     keep_alive: bool,
     /// Somebody wants to see status and headers afterwards.
@@ -105,6 +107,7 @@ impl Callables {
         let state = State {
             current: None,
             version: Version::Http11,
+            framing_version: Version::Http11,
             head_request: false,
             keep_alive: false,
             observed: false,
@@ -161,6 +164,11 @@ impl Responder {
         state.write = Some(write);
         let (head, _) = exchange.head();
         state.version = head.version;
+        // A front end that speaks uwsgi writes 1.1 and reads what 1.0 has.
+        state.framing_version = match exchange.variables() {
+            None => head.version,
+            Some(_) => Version::Http10,
+        };
         state.head_request = head.method == Method::Head;
         state.keep_alive = exchange.keep_alive();
         state.observed = observed;
@@ -233,7 +241,7 @@ impl State {
             date: self.date.at(unix_seconds()),
             server: &self.server,
             head_request: self.head_request,
-            request_version: self.version,
+            request_version: self.framing_version,
             keep_alive: self.keep_alive,
             known_length,
         };
@@ -559,7 +567,7 @@ unsafe extern "C" fn early_hints(
             let guard = locked(responder(state)?)?;
             let none = py.None().into_bound(py);
             let Some(current) = guard.current else { return Ok(none) };
-            if guard.committed || guard.version == Version::Http10 {
+            if guard.committed || guard.framing_version == Version::Http10 {
                 return Ok(none);
             }
             drop(guard);

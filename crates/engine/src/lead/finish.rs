@@ -34,7 +34,7 @@ impl<G: Gateway> Shared<G> {
         let took = now.since(exchange.since);
         self.note_duration(took);
         let all_were_busy = reactor.all_works(|work| work.active);
-        reactor.works[thread.index].end();
+        let unsent = reactor.works[thread.index].end();
         let cell = reactor.board.cell(reactor.slot, thread.index.min(reactor.cells()));
         if thread.index >= reactor.cells() {
             reactor.crowd -= 1;
@@ -85,8 +85,8 @@ impl<G: Gateway> Shared<G> {
                 }
                 exchange.output.clear();
                 if overdue {
-                    // The 504 has been sent and our side is shut.
-                    connection.output.clear();
+                    // The 504 has been sent, as far as the socket took it.
+                    connection.output = unsent.unwrap_or_default();
                     reactor.linger(connection);
                 } else {
                     reactor.abort(connection);

@@ -108,9 +108,8 @@ impl Wsgi {
         committed: bool,
         fatal: &mut Option<PyErr>,
     ) -> Outcome<Paused> {
-        let (head, bytes) = exchange.head();
-        let head_request = head.method == Method::Head;
-        let target = String::from_utf8_lossy(head.target.of(bytes)).into_owned();
+        let head_request = exchange.head().0.method == Method::Head;
+        let target = target(exchange);
         let whole = matches!(failure, Failure::Afterwards(_));
         self.explain(py, failure, &target, fatal);
         if whole {
@@ -135,11 +134,7 @@ impl Wsgi {
         target: &str,
         fatal: &mut Option<PyErr>,
     ) {
-        let what = if target.is_empty() {
-            "Error while sending a response".to_owned()
-        } else {
-            format!("Error handling request {target}")
-        };
+        let what = format!("Error handling request {target}");
         match failure {
             Failure::Raised(error) if self.ends_the_worker(py, &error) => *fatal = Some(error),
             Failure::Raised(error) if self.is_a_kill(py, &error) => {
@@ -164,8 +159,8 @@ impl Wsgi {
         }
     }
 
-    pub fn notices(&self, py: Python<'_>, notices: Vec<Notice>) {
-        for notice in notices {
+    pub fn notices(&self, py: Python<'_>, report: Report) {
+        for notice in report.notices {
             let level = match notice.severity {
                 Severity::Debug => DEBUG,
                 Severity::Info => INFO,
@@ -173,6 +168,9 @@ impl Wsgi {
                 Severity::Error => ERROR,
             };
             self.say(py, level, &notice.text, None);
+        }
+        if let Err(error) = self.write_refusals(py, &report.refusals) {
+            self.say(py, ERROR, "The access lines of refused requests are lost", Some(error));
         }
     }
 }
