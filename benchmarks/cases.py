@@ -53,7 +53,14 @@ CASES = (
         "13 bytes, 32 keep-alive connections",
         "plain",
         Load(),
-        (*WSGI, "nginx", "monoceros-threads", "monoceros-access-log"),
+        (
+            *WSGI,
+            "nginx",
+            "monoceros-threads",
+            "monoceros-access-log",
+            "monoceros-gevent",
+            "gunicorn-gevent",
+        ),
     ),
     Case(
         "browser",

@@ -231,6 +231,7 @@ PEERS = (
         "--access-logfile FILE",
         monoceros("--access-logfile", "{folder}/access.log"),
     ),
+    Peer("monoceros-gevent", "monoceros", "-k gevent", monoceros("--worker-class", "gevent")),
     Peer("gunicorn-sync", "gunicorn", "-k sync", gunicorn("--worker-class", "sync")),
     Peer(
         "gunicorn-gthread",
@@ -238,6 +239,7 @@ PEERS = (
         "-k gthread, 4 threads",
         gunicorn("--worker-class", "gthread", "--threads", "{threads}"),
     ),
+    Peer("gunicorn-gevent", "gunicorn", "-k gevent", gunicorn("--worker-class", "gevent")),
     Peer("granian", "granian", "--blocking-threads 1", granian("--blocking-threads", "1")),
     Peer("granian-default", "granian", "default threads", granian(), alternative=True),
     Peer("bjoern", "bjoern", "as it comes", launched("bjoern")),
