@@ -2,7 +2,7 @@
 
 from monoceros.compat import absent
 
-_INSTEAD = "the arbiter reloads by itself; set `reload` where this release has it, or send SIGHUP"
+_INSTEAD = "set `reload` and `reload_engine`; the arbiter replaces the workers"
 
 __getattr__ = absent(
     "gunicorn.reloader",
