@@ -110,21 +110,23 @@ class UnixListener(Listener):
 
     def __init__(self, address: Address, sock: socket.socket, conf: Any) -> None:
         super().__init__(address, sock, conf)
-        self._file: tuple[int, int] | None = None
+        #: Device and inode of the file that stands for the socket; None when it is not ours.
+        self.file: tuple[int, int] | None = None
         if isinstance(address, str) and not address.startswith("\0"):
-            status = Path(address).stat()
-            self._file = (status.st_dev, status.st_ino)
+            with contextlib.suppress(FileNotFoundError):
+                status = Path(address).stat()
+                self.file = (status.st_dev, status.st_ino)
 
     def remove(self) -> None:
         """Remove the socket's file, unless somebody has put another one in its place."""
-        if self._file is None:
+        if self.file is None:
             return
         with contextlib.suppress(OSError):
             path = Path(str(self.cfg_addr))
             status = path.lstat()
-            if (status.st_dev, status.st_ino) == self._file:
+            if (status.st_dev, status.st_ino) == self.file:
                 path.unlink()
-        self._file = None
+        self.file = None
 
     def __str__(self) -> str:
         name = self.cfg_addr
@@ -180,6 +182,19 @@ def open_listeners(
     return result
 
 
+def shares_otherwise(listeners: Iterable[Listener], conf: Any) -> list[Listener]:
+    """Those that were opened with another value of `reuse_port`: the kernel takes it at the
+    opening only."""
+    return [
+        listener
+        for listener in listeners
+        if isinstance(listener, TCPListener)
+        and not isinstance(listener.cfg_addr, int)
+        and bool(listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+        != bool(conf.reuse_port)
+    ]
+
+
 def _open_patiently(address: Address, conf: Any, retry: Callable[[AddressInUse], bool]) -> Listener:
     while True:
         try:
@@ -214,6 +229,8 @@ def _open_tcp(address: tuple[str, int], conf: Any) -> Listener:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if conf.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         _listen(sock, conf)
     except BaseException:
@@ -235,7 +252,8 @@ def _open_unix(path: str, conf: Any) -> Listener:
         _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        before = os.umask(conf.umask)
+        mode = conf.socket_mode
+        before = os.umask(conf.umask if mode is None else 0o777 & ~mode)
         try:
             sock.bind(path)
         finally:
@@ -286,6 +304,27 @@ def _adopt(number: int, conf: Any) -> Listener:
         if sock.family == socket.AF_UNIX
         else TCPListener(number, sock, conf)
     )
+
+
+def inherit(number: int, address: Address, file: tuple[int, int] | None, conf: Any) -> Listener:
+    """A listener that another process has opened at `address` and hands over as descriptor
+    `number`; `file` as in `UnixListener`.
+
+    Raises:
+        ConfigError: the descriptor is no listening socket.
+    """
+    try:
+        sock = socket.socket(fileno=number)
+    except OSError as error:
+        raise ConfigError(
+            f"Can't take over {describe(address)} as descriptor {number}: {error.strerror}"
+        ) from error
+    _listen(sock, conf)
+    if sock.family != socket.AF_UNIX:
+        return TCPListener(address, sock, conf)
+    listener = UnixListener(address, sock, conf)
+    listener.file = (file[0], file[1]) if file else None
+    return listener
 
 
 def _listen(sock: socket.socket, conf: Any) -> None:

@@ -25,14 +25,15 @@ class Pidfile:
         self.path = path
         self.pid: int | None = None
 
-    def create(self, pid: int) -> None:
-        """Write `pid`.
+    def create(self, pid: int, former: int = 0) -> None:
+        """Write `pid`. The process `former` is known to have ended, though its parent may not have
+        taken note of that yet.
 
         Raises:
             ConfigError: another living process holds the file, or it cannot be written.
         """
         holder = self.holder()
-        if holder is not None and holder != pid:
+        if holder is not None and holder not in (pid, former):
             raise ConfigError(
                 f"Already running on PID {holder} (or pid file '{self.path}' is stale)"
             )

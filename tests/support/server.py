@@ -127,6 +127,8 @@ class Server:
         self._expected_exit: tuple[int, ...] = (0,)
         self._finished = False
         self.process: subprocess.Popen[bytes] | None = None
+        self._successor: psutil.Process | None = None
+        self._session: int | None = None
         self.started_at = 0.0
 
     # Life.
@@ -206,17 +208,39 @@ class Server:
         assert status is None, f"the server ended with status {status}:\n{self.log[-4000:]}"
 
     @property
-    def pid(self) -> int:
+    def session(self) -> int:
+        """The session in which everybody of this server lives."""
+        if self._session is not None:
+            return self._session
         assert self.process is not None, "the server was not started"
         return self.process.pid
+
+    @property
+    def pid(self) -> int:
+        """The master's."""
+        if self._successor is not None:
+            return self._successor.pid
+        assert self.process is not None, "the server was not started"
+        return self.process.pid
+
+    def succeeded_by(self, pid: int) -> None:
+        """The master ends, or is about to, with status 0; from now on `pid` is the master."""
+        assert self.wait_exit() == 0
+        self._successor = psutil.Process(pid)
+        self._session = os.getsid(pid)
 
     def send_signal(self, number: signal.Signals) -> None:
         """A signal to the master."""
         os.kill(self.pid, number)
 
     def wait_exit(self, timeout: float = STOP_BOUND) -> int:
-        """Until the master has ended; its exit status (negative: the signal)."""
+        """Until the master has ended; its exit status (negative: the signal). The status of one
+        that has succeeded another is not known to us, and taken to be 0."""
         assert self.process is not None
+        if self._successor is not None:
+            gone = "the new master to end"
+            wait_for(lambda: not self._successor_lives(), timeout, gone)
+            return 0
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -227,11 +251,23 @@ class Server:
         self.send_signal(number)
         return self.wait_exit(timeout)
 
+    def _alive(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is None if self._successor is None else self._successor_lives()
+
+    def _successor_lives(self) -> bool:
+        # An orphan of ours may be nobody's to wait for: a zombie has ended, too.
+        assert self._successor is not None
+        try:
+            return self._successor.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
     # Family.
 
     def family(self) -> list[psutil.Process]:
         """All living processes of this server, master included."""
-        return processes.in_session(self.pid)
+        return processes.in_session(self.session)
 
     def workers(self) -> list[int]:
         """The pids of the workers, oldest first."""
@@ -384,19 +420,19 @@ class Server:
             complaints += self._addresses_in_use()
             complaints += [f"left in the temporary directory: {each}" for each in self._spooled()]
         finally:
-            processes.kill_session(self.pid)
+            processes.kill_session(self.session)
         assert not complaints, "after the test:\n- " + "\n- ".join(complaints)
 
     def _stop_for_good(self) -> list[str]:
         assert self.process is not None
         complaints = []
-        if self.process.poll() is None:
+        if self._alive():
             try:
                 self.stop()
             except AssertionError as error:
                 stacks = [f"{each.pid} {processes.title(each)}" for each in self.family()]
                 complaints.append(f"{error} after SIGTERM; processes: {stacks}")
-                self.process.kill()
+                processes.kill_session(self.session)
                 self.process.wait(STOP_BOUND)
                 return complaints
         if self.process.returncode not in self._expected_exit:

@@ -224,7 +224,7 @@ class TestReload:
             ("bind = 'x:y'", ConfigError, "invalid address 'x:y' to bind"),
             ("worker_class = 'nope'", ConfigError, "class uri 'nope' invalid or not found"),
             ("chdir = 'nowhere'", ConfigError, "can't chdir to"),
-            ("paste = 'x'", ConfigError, "paste is not supported by this release"),
+            ("paste = 'x'", ConfigError, "paste: '.*' not found"),
             ("keyfile = 'x'", ConfigError, "certfile is not: set both"),
             ("pythonpath = '/nowhere'\nchdir = 'other'\nbind = 'x:y'", ConfigError, "x:y"),
         ],

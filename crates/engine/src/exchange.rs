@@ -24,7 +24,7 @@ use crate::clock::{Moment, Span};
 use crate::connections::Connection;
 use crate::gateway::Gateway;
 use crate::lines::Lines;
-use crate::output::{Output, Payload, Written};
+use crate::output::{Output, Payload, Written, unacknowledged};
 use crate::tls::Session;
 use crate::trust::Origin;
 
@@ -96,8 +96,17 @@ pub struct Exchange<G: Gateway> {
 
 impl<G: Gateway> Exchange<G> {
     pub(crate) fn new(desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
+        Exchange::with_buffer(READ_BUFFER, desk, write_timeout)
+    }
+
+    /// For a lane, which gets requests that have been read elsewhere.
+    pub(crate) fn without_buffer(desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
+        Exchange::with_buffer(0, desk, write_timeout)
+    }
+
+    fn with_buffer(size: usize, desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
         Exchange {
-            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            buffer: vec![0; size].into_boxed_slice(),
             connection: None,
             head: Box::new(Head::new()),
             bytes: None,
@@ -195,6 +204,11 @@ impl<G: Gateway> Exchange<G> {
         self.connection.as_ref().map_or(0, |connection| connection.requests)
     }
 
+    /// The number of this request in its worker, from 1.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// When the request was complete and the app could be called.
     pub fn since(&self) -> Moment {
         self.since
@@ -268,6 +282,16 @@ impl<G: Gateway> Exchange<G> {
                 return Ok(written);
             }
         }
+    }
+
+    /// How long a peer may take nothing.
+    pub fn write_timeout(&self) -> Span {
+        self.write_timeout
+    }
+
+    /// What the peer has not taken yet of what the socket has; None without a connection.
+    pub fn unacknowledged(&self) -> Option<u64> {
+        self.socket().map(unacknowledged)
     }
 
     /// Sends everything, waiting for the socket: for apps that push instead of being asked.

@@ -13,7 +13,10 @@ use crate::trust::Trust;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// App threads: how many threads call `Engine::next`.
+    /// Where the engine is cooperative: how many lanes there may be.
     pub threads: usize,
+    /// The app runs in greenlets of one thread, which takes requests instead of leading.
+    pub cooperative: bool,
     /// Open connections beyond which this worker accepts no more.
     pub worker_connections: usize,
     /// How long an idle connection is kept; zero: one request per connection.
@@ -56,6 +59,8 @@ pub struct Options {
     pub lifeline: Option<RawFd>,
     /// How long draining may take when a signal asks for it.
     pub graceful_timeout: Span,
+    /// Requests that are refused are told, for an access log.
+    pub tells_refusals: bool,
 }
 
 impl Options {
@@ -70,6 +75,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             threads: 1,
+            cooperative: false,
             worker_connections: 1000,
             keepalive: Span::from_secs(75),
             tls: None,
@@ -92,6 +98,7 @@ impl Default for Options {
             uwsgi: None,
             lifeline: None,
             graceful_timeout: Span::from_secs(30),
+            tells_refusals: false,
         }
     }
 }

@@ -175,7 +175,10 @@ impl<G: Gateway> Reactor<G> {
                 self.connections.set_deadline(connection.key, Class::Head, self.now);
                 Parsed::More(connection)
             }
-            Err(error) => self.refuse(connection, error),
+            Err(error) => {
+                self.keep_line(&mut connection, input);
+                self.refuse(connection, error)
+            }
         }
     }
 
@@ -224,6 +227,7 @@ impl<G: Gateway> Reactor<G> {
         let body = match exchange.head.framing {
             Framing::None => Some(0),
             Framing::Length(length) if length > self.options.limit_request_body => {
+                self.keep_line(&mut connection, &exchange.buffer[..start]);
                 return self.too_large(connection);
             }
             Framing::Length(length) if length <= (count - start) as u64 => Some(length as usize),
@@ -235,6 +239,7 @@ impl<G: Gateway> Reactor<G> {
             let end = start + length;
             exchange.bytes = None;
             if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+                self.keep_line(&mut connection, exchange.head_bytes());
                 return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
             }
             exchange.body = if length == 0 { Body::Empty } else { Body::Beside { start, end } };
@@ -262,6 +267,7 @@ impl<G: Gateway> Reactor<G> {
             head.amend(bytes);
         }
         if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+            self.keep_line(&mut connection, exchange.head_bytes());
             return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
         }
         self.begin_body(connection, exchange, rest)
@@ -282,6 +288,7 @@ impl<G: Gateway> Reactor<G> {
                 return self.ready(connection, exchange);
             }
             Framing::Length(length) if length > self.options.limit_request_body => {
+                self.keep_line(&mut connection, exchange.head_bytes());
                 exchange.bytes = None;
                 return self.too_large(connection);
             }

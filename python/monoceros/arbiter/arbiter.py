@@ -13,19 +13,20 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
-from monoceros import SERVER_SOFTWARE, __version__, _core, systemd
+from monoceros import SERVER_SOFTWARE, __version__, _core, daemon, handover, systemd
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.certificates import Certificates
+from monoceros.arbiter.dirty import Keeper
+from monoceros.arbiter.edits import Edits
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
+from monoceros.arbiter.metrics import Metrics
 from monoceros.arbiter.mold import Mold
 from monoceros.arbiter.plan import make_plan
 from monoceros.arbiter.reaper import Reaper
@@ -43,9 +44,17 @@ from monoceros.arbiter.states import (
     WorkerState,
 )
 from monoceros.arbiter.stopping import Stopping
+from monoceros.arbiter.upgrade import Upgrade, command
 from monoceros.arbiter.watchdog import Watchdog
 from monoceros.errors import ConfigError, HaltServer
-from monoceros.listeners import ATTEMPTS, PAUSE, AddressInUse, Listener, open_listeners
+from monoceros.listeners import (
+    ATTEMPTS,
+    PAUSE,
+    AddressInUse,
+    Listener,
+    open_listeners,
+    shares_otherwise,
+)
 from monoceros.pidfile import Pidfile
 from monoceros.tls import open_store
 
@@ -81,16 +90,19 @@ class Arbiter:
         os.environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
         self.app = app
         self.pid = os.getpid()
-        self.master_name = "Master"
-        self.master_pid = 0
-        self.reexec_pid = 0
         try:
-            #: Sockets that the service manager has opened; they take the place of `bind`.
-            self.activated = systemd.take_descriptors(os.environ, self.pid)
+            self.inheritance = handover.take(os.environ)
+            activated = systemd.take_descriptors(os.environ, self.pid)
             self.service = Service(self)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        self.systemd = bool(self.activated)
+        #: Sockets that take the place of `bind`: the service manager has opened them, or an old
+        #: master has handed them over and has not said where they listen.
+        self.activated = activated or self.inheritance.unnamed
+        self.systemd = bool(activated)
+        #: The old master's pid while it lives; 0 when there is none.
+        self.master_pid = self.inheritance.master
+        self.upgrade = Upgrade(self, self.inheritance)
         self.dirty_arbiter_pid = 0
         self.dirty_arbiter: Any = None
         self.worker_age = 0
@@ -101,6 +113,8 @@ class Arbiter:
         self.log: Any = None
         self.state = ServerState.STARTING
         self.started_at = time.monotonic()
+        #: WINCH has sent the workers home.
+        self.resting = False
         #: A worker has been READY since the start.
         self.ever_ready = False
         self.inbox = SignalInbox()
@@ -123,7 +137,10 @@ class Arbiter:
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
-        self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
+        self.dirty = Keeper(self)
+        self.metrics = Metrics(self)
+        self.edits = Edits(self)
+        self.START_CTX.update(command(app))
         self.setup(app)
 
     # What hook authors read.
@@ -143,11 +160,25 @@ class Arbiter:
         self.worker_class = cfg.worker_class
         self.address = self.addresses(cfg)
         self.timeout = cfg.timeout
-        self.proc_name = cfg.proc_name
+        self.proc_name = self.upgrade.name(cfg.proc_name)
 
     def addresses(self, cfg: Any) -> list[Any]:
         """Where to listen: at the sockets that were handed over, or else at `bind`."""
         return list(self.activated) or cfg.address
+
+    @property
+    def master_name(self) -> str:
+        """Master, or Master.2 while the old one lives."""
+        return self.upgrade.name("Master")
+
+    @property
+    def reexec_pid(self) -> int:
+        """The pid of the new master that USR2 has started; 0 when there is none."""
+        return self.upgrade.successor
+
+    def pidfile_path(self, cfg: Any) -> str | None:
+        """Where this master's pid is written; None for nowhere."""
+        return None if cfg.pidfile is None else self.upgrade.name(cfg.pidfile)
 
     @property
     def num_workers(self) -> int:
@@ -216,8 +247,27 @@ class Arbiter:
         self.wakeup()
 
     def reexec(self) -> None:
-        """USR2."""
-        self.log.warning("An upgrade by USR2 is not supported by this release; nothing is done.")
+        """As USR2 does; returns at once."""
+        self.upgrade.want()
+        self.wakeup()
+
+    def promoted(self) -> None:
+        """The old master has ended: this one takes its place, its name and its pidfile."""
+        self.log.info("Master has been promoted.")
+        old, self.master_pid = self.master_pid, 0
+        os.environ.pop(handover.PID, None)
+        former, path = self.pidfile, self.pidfile_path(self.cfg)
+        if former is not None and path is not None:
+            self.pidfile = Pidfile(path)
+            try:
+                self.pidfile.create(self.pid, former=old)
+            except ConfigError as error:
+                self.log.error("%s; the pid stays in '%s'", error, former.path)
+                self.pidfile = former
+            else:
+                former.remove()
+        self._take_cfg(self.cfg)
+        self.set_title()
 
     def spawn_worker(self) -> None:
         """Start one worker beyond those that are there."""
@@ -270,12 +320,21 @@ class Arbiter:
         try:
             self.inbox.install()
             self.log.info("Starting monoceros %s", __version__)
-            if self.cfg.pidfile is not None:
-                self.pidfile = Pidfile(self.cfg.pidfile)
+            pidfile_path = self.pidfile_path(self.cfg)
+            if pidfile_path is not None:
+                self.pidfile = Pidfile(pidfile_path)
                 self.pidfile.create(self.pid)
             self._start_hook("on_starting")
             tls = open_store(self.cfg)
-            self.LISTENERS = open_listeners(self.address, self.cfg, retry=self._retry_bind())
+            handed_over = self.inheritance.listeners(self.cfg)
+            self.LISTENERS = open_listeners(
+                self.address, self.cfg, existing=handed_over, retry=self._retry_bind()
+            )
+            for listener in handed_over:
+                if listener not in self.LISTENERS:
+                    listener.close()
+            self.warn_of_sharing(self.LISTENERS, self.cfg)
+            self.dirty.prepare(self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -286,6 +345,7 @@ class Arbiter:
                 self.worker_class.check_config(self.cfg, self.log)
             self._start_hook("when_ready")
             self.set_title()
+            self.dirty.start(time.monotonic())
         except (ConfigError, RuntimeError, OSError) as error:
             self.log.error("%s", error)
             self.stop_order.exit_status = 1
@@ -297,6 +357,8 @@ class Arbiter:
         else:
             if not self.stopping:
                 self.state = states.step(states.SERVER_MOVES, self.state, ServerEvent.STARTED)
+                daemon.listens(getattr(self.app, "launched", -1))
+                self.app.launched = -1
             return
         self._finish()
 
@@ -332,6 +394,8 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
+        self.dirty.close()
+        self.service.ends()
         started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
         level = logging.ERROR if order.exit_status and order.reason else logging.INFO
@@ -378,6 +442,7 @@ class Arbiter:
         # Before the workers are looked at: what they write from now on wakes the next poll.
         self.scoreboard.acknowledge()
         self.spawner.hear_molds()
+        self.edits.turn()
         self.reaper.turn()
         now = time.monotonic()
         for record in self.fleet:
@@ -385,11 +450,14 @@ class Arbiter:
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
+        self.dirty.turn(now)
+        self.metrics.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
             self.reloading.turn(now)
             self.manage_workers()
+        self.upgrade.turn()
         self.fleet.share()
         self.service.turn(now)
         if self.state is not ServerState.STOPPED:
@@ -398,13 +466,21 @@ class Arbiter:
     def _wait(self) -> None:
         now = time.monotonic()
         until = min(
-            self.watchdog.next_deadline(now), self.service.next_beat, self.certificates.next_at
+            self.watchdog.next_deadline(now),
+            self.service.next_beat,
+            self.certificates.next_at,
+            self.upgrade.next_look(now),
         )
+        until = min(until, self.dirty.next_deadline(now))
+        until = min(until, self.metrics.next_at)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()
         poller.register(self.inbox.fileno(), select.POLLIN)
         poller.register(self.scoreboard.fileno(), select.POLLIN)
+        poller.register(self.edits.fileno(), select.POLLIN)
+        for descriptor in self.upgrade.descriptors():
+            poller.register(descriptor, select.POLLIN)
         for mold in self.molds:
             if not mold.hung_up:
                 poller.register(mold.channel.fileno(), select.POLLIN)
@@ -420,7 +496,8 @@ class Arbiter:
             record.ready_at = status.ready_at
             record.worker.booted = True
             record.generation.proven = True
-            record.generation.seen.forget()
+            if not record.generation.cfg.reload:  # there a broken app gets ready, too
+                record.generation.seen.forget()
             self.ever_ready = True
         if record.state is not WorkerState.READY:
             return
@@ -467,6 +544,7 @@ class Arbiter:
             self.fleet.broadcast(signal.SIGUSR1)
             for mold in self.molds:
                 mold.tell(signal.SIGUSR1)
+            self.dirty.tell(signal.SIGUSR1)
         elif self.stopping:
             return
         elif number == signal.SIGHUP:
@@ -484,11 +562,20 @@ class Arbiter:
             if self.num_workers > 1:
                 self.num_workers -= 1
         elif number == signal.SIGUSR2:
-            self.reexec()
+            self.upgrade.want()
         elif number == signal.SIGWINCH:
-            self.log.debug("SIGWINCH ignored: this is no daemon.")
+            self._rest()
         else:
             self.log.warning("Nothing is done on signal %s", name)
+
+    def _rest(self) -> None:
+        """WINCH: let the workers finish and start no others, until HUP or TTIN."""
+        if not self.cfg.daemon:
+            self.log.debug("SIGWINCH ignored: this is no daemon, a terminal was resized.")
+            return
+        self.num_workers = 0
+        self.resting = True
+        self.log.info("No worker is wanted any more: HUP brings them back")
 
     # Generations.
 
@@ -520,8 +607,7 @@ class Arbiter:
                     mold.dismiss(Departure.RELOAD, now)
             for listener in other.listeners:
                 if listener not in self.generation.listeners:
-                    listener.close()
-                    listener.remove()
+                    self.give_up(listener)
             other.seen.close()
         del self.generations[:-1]
 
@@ -529,8 +615,22 @@ class Arbiter:
         """Close this process's sockets and remove what stands for them."""
         for generation in self.generations:
             for listener in generation.listeners:
-                listener.close()
-                listener.remove()
+                self.give_up(listener)
+
+    def warn_of_sharing(self, listeners: list[Listener], cfg: Any) -> None:
+        """Say where a change of `reuse_port` comes too late."""
+        for listener in shares_otherwise(listeners, cfg):
+            self.log.warning(
+                "reuse_port = %s has no effect on %s, which is open already: it takes a restart",
+                cfg.reuse_port,
+                listener,
+            )
+
+    def give_up(self, listener: Listener) -> None:
+        """Close a socket and remove what stands for it, unless another master needs that."""
+        listener.close()
+        if not self.upgrade.addresses_are_shared:
+            listener.remove()
 
     def set_title(self) -> None:
         """What `ps` shows."""
@@ -541,6 +641,9 @@ class Arbiter:
         called again in a fork of a fork."""
         self.inbox.close()
         self.service.close()
+        self.dirty.close()
+        self.upgrade.let_go()
+        self.edits.let_go()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1

@@ -35,6 +35,8 @@ from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.signals import SIGNALS, blocked, ignore
 from monoceros.arbiter.stacks import StackFile
 from monoceros.parentage import die_with
+from monoceros.workers.base import prepare_loading
+from monoceros.workers.broken import load
 from monoceros.workers.seat import Seat
 
 if TYPE_CHECKING:
@@ -80,11 +82,16 @@ def _serve(
     imported = False
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        spawn.title("mold", generation.cfg.proc_name)
+        spawn.title("mold", server.proc_name)
         log.info("Booting mold with pid: %s", os.getpid())
         if generation.cfg.identity.assume():
             die_with(server.pid)
-        server.app.wsgi()
+        prepare = getattr(generation.worker_class, "before_import", None)
+        if prepare is not None:
+            prepare()
+        prepare_loading(generation.cfg)
+        server.app.loading_since = time.time_ns()
+        load(server.app, generation.cfg, log, generation.seen.first)
         imported = True
         _tell_threads(server)
         gc.collect()
@@ -160,7 +167,13 @@ def _fork_worker(
     own: StackFile,
 ) -> None:
     seat = Seat(
-        server.scoreboard, request["slot"], server.lifeline, request["fleet"], generation.tls
+        server.scoreboard,
+        request["slot"],
+        server.lifeline,
+        request["fleet"],
+        generation.tls,
+        server.edits.writer,
+        generation.seen.first,
     )
     worker = spawn.make_worker(server, generation, request["age"], seat)
     with blocked():

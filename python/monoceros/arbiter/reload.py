@@ -30,6 +30,7 @@ from monoceros.arbiter.states import (
 )
 from monoceros.errors import ConfigError, ConfigFileError, format_foreign_exception
 from monoceros.listeners import open_listeners
+from monoceros.logging import reconfigure
 from monoceros.pidfile import Pidfile
 from monoceros.tls import open_store
 
@@ -100,7 +101,9 @@ class Reload:
         """Begin, go on, finish."""
         if self.state is not ReloadState.IDLE:
             self._advance(now)
-        if self.pending and self.state is ReloadState.IDLE and self._may_begin(now):
+        # An upgrade that waits for an end of reloads goes first.
+        upgrade = self._server.upgrade.wanted
+        if self.pending and self.state is ReloadState.IDLE and not upgrade and self._may_begin(now):
             self.pending = False
             self._begin(now)
 
@@ -133,6 +136,7 @@ class Reload:
             self._take_back(snapshot)
             return
         self._snapshot = snapshot
+        server.warn_of_sharing(candidate.listeners, candidate.cfg)
         self._commit(candidate, now)
 
     def _prepare(self, cfg: Any) -> Generation:
@@ -145,8 +149,9 @@ class Reload:
                 f"threads = {cfg.threads} is more than a reload can give "
                 f"({server.scoreboard.threads}): restart the server"
             )
-        server.log.setup(cfg)
+        reconfigure(server.log, cfg)
         tls = open_store(cfg, server.generation.tls)
+        server.dirty.prepare(cfg)
         listeners = open_listeners(server.addresses(cfg), cfg, existing=server.generation.listeners)
         try:
             pidfile = self._new_pidfile(cfg)
@@ -170,12 +175,13 @@ class Reload:
 
     def _new_pidfile(self, cfg: Any) -> Pidfile | None:
         server = self._server
-        if cfg.pidfile is None:
+        path = server.pidfile_path(cfg)
+        if path is None:
             return None
-        if server.pidfile is not None and server.pidfile.path == cfg.pidfile:
+        if server.pidfile is not None and server.pidfile.path == path:
             server.pidfile.create(server.pid)  # somebody may have removed it
             return server.pidfile
-        pidfile = Pidfile(cfg.pidfile)
+        pidfile = Pidfile(path)
         pidfile.create(server.pid)
         return pidfile
 
@@ -185,7 +191,7 @@ class Reload:
         cfg = server.app.cfg
         server.environment.apply(cfg.env)
         try:
-            server.log.setup(cfg)
+            reconfigure(server.log, cfg)
         except Exception:
             server.log.exception("Cannot return to the former logging configuration")
 
@@ -198,8 +204,9 @@ class Reload:
         server.log.reopen_files()
         server.backoff.reset()
         server.take_generation(candidate)
-        if candidate.cfg.workers != former.cfg.workers:
+        if candidate.cfg.workers != former.cfg.workers or server.resting:
             server.num_workers = candidate.cfg.workers
+            server.resting = False
         else:
             server.num_workers = server.num_workers  # the hook hears of every reload
         server.run_hook("on_reload", server)
@@ -267,6 +274,7 @@ class Reload:
 
     def _settle(self) -> None:
         """The new generation is the one, for good."""
+        self._server.dirty.reload()
         former_pidfile = self._former_pidfile
         if former_pidfile is not None and former_pidfile is not self._server.pidfile:
             former_pidfile.remove()

@@ -12,6 +12,8 @@ Rules:
 - The watchdog hears from the arbiter's loop and from nothing else: it stops hearing when that loop
   does, and not when an app does not boot.
 - A notification that cannot be sent changes nothing; it is told once.
+- Of two masters only the old one speaks. When it has ended its requests it names the new one as
+  the main process, as its last word, and does not say that the service stops.
 """
 
 import enum
@@ -50,11 +52,18 @@ class Service:
         self._status = ""
         interval = systemd.watchdog_interval(os.environ, server.pid)
         self._beat = interval / BEATS_PER_INTERVAL if interval and self._socket else None
-        self.next_beat = 0.0 if self._beat else math.inf
+        self._beats_at = 0.0
         self._told_of_failure = False
+
+    @property
+    def next_beat(self) -> float:
+        """When the watchdog wants to hear from us, monotonic seconds."""
+        return math.inf if self._beat is None or self._server.upgrade.heir else self._beats_at
 
     def reloads(self) -> None:
         """A HUP is about to be followed."""
+        if self._server.upgrade.heir:
+            return
         self._state = ServiceState.RELOADING
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
@@ -63,8 +72,12 @@ class Service:
         if not self._socket:
             return
         server = self._server
+        if server.upgrade.heir:
+            return
         lines = []
-        if server.stopping:
+        if server.stopping and server.upgrade.successor:
+            pass  # another process goes on with the service
+        elif server.stopping:
             if self._state is not ServiceState.STOPPING:
                 self._state = ServiceState.STOPPING
                 lines.append("STOPPING=1")
@@ -79,11 +92,17 @@ class Service:
         if status != self._status:
             self._status = status
             lines.append(f"STATUS={status}")
-        if self._beat and now >= self.next_beat:
-            self.next_beat = now + self._beat
+        if self._beat and now >= self._beats_at:
+            self._beats_at = now + self._beat
             lines.append("WATCHDOG=1")
         if lines:
             self._tell(*lines)
+
+    def ends(self) -> None:
+        """The last word: who goes on with the service."""
+        upgrade = self._server.upgrade
+        if upgrade.successor:
+            self._tell(f"MAINPID={upgrade.successor}")
 
     def _describe(self) -> str:
         server = self._server

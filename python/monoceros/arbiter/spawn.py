@@ -136,7 +136,7 @@ def _work(server: "Arbiter", worker: Any, generation: Generation) -> int:
     code = 0
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        title("worker", cfg.proc_name)
+        title("worker", server.proc_name)
         log.info("Booting worker with pid: %s", worker.pid)
         cfg.post_fork(server, worker)
         worker.init_process()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from monoceros.arbiter import spawn
 from monoceros.arbiter.explain import Ending
-from monoceros.arbiter.fleet import RemoteWorker, WorkerRecord
+from monoceros.arbiter.fleet import WorkerRecord
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.mold import CHANNEL_PATIENCE, Mold
+from monoceros.arbiter.remote import RemoteWorker
 from monoceros.arbiter.signals import blocked
 from monoceros.arbiter.stacks import StackFile
 from monoceros.arbiter.states import Departure, MoldEvent, MoldState, WorkerEvent, WorkerState
@@ -123,7 +124,15 @@ class Spawner:
 
     def _fork(self, generation: Generation, slot: int, age: int, stacks: StackFile) -> WorkerRecord:
         server = self._server
-        seat = Seat(server.scoreboard, slot, server.lifeline, server.num_workers, generation.tls)
+        seat = Seat(
+            server.scoreboard,
+            slot,
+            server.lifeline,
+            server.num_workers,
+            generation.tls,
+            server.edits.writer,
+            generation.seen.first,
+        )
         worker = spawn.make_worker(server, generation, age, seat)
         started_at = time.monotonic()
         with blocked():
@@ -138,7 +147,17 @@ class Spawner:
     ) -> WorkerRecord:
         server = self._server
         cfg = generation.cfg
-        worker = RemoteWorker(age, server.pid, cfg, server.log, timeout=cfg.timeout / 2.0)
+        seat = Seat(server.scoreboard, slot, server.lifeline, server.num_workers, generation.tls)
+        worker = RemoteWorker(
+            age,
+            server.pid,
+            generation.listeners,
+            server.app,
+            cfg.timeout / 2.0,
+            cfg,
+            server.log,
+            seat,
+        )
         return WorkerRecord(
             slot,
             age,

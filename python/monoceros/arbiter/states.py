@@ -1,4 +1,4 @@
-"""The states of workers, molds, reloads and the server, and every way from one to another.
+"""The states of workers, molds, reloads, upgrades and the server, and every way between them.
 
 This module is the theory; the tables below are enforced by `step`, which raises on a move that
 no table allows. Nothing else in the arbiter changes a state.
@@ -25,6 +25,14 @@ Reload
     worker; after that, a failing worker is retried like any other. A HUP that arrives in MOLDING
     or ROLLING is remembered and runs when IDLE is reached again; it does not wait for a generation
     that is going nowhere (see `reload`).
+
+Upgrade
+    IDLE until USR2. STARTING from then on: a new master has been executed beside this one, with the
+    same sockets. ANSWERING when it has said that all of its workers are READY. IDLE again when it
+    has ended: its pid is free, and this master serves as if nothing had been. Nothing that the new
+    master does or fails to do changes what this one serves; only the operator ends this one. The
+    new master is an HEIR until the old one has ended, then it is promoted and IDLE. Only who is
+    IDLE follows USR2. While there are two masters neither removes what stands for an address.
 
 Server
     STARTING until the loop runs, RUNNING, STOPPING (graceful or quick; quick may follow graceful,
@@ -101,6 +109,24 @@ class ReloadEvent(enum.Enum):
     MOLD_READY = "mold ready"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+class UpgradeState(enum.Enum):
+    """Whether there are two masters, and which of them this one is."""
+
+    HEIR = "heir"
+    IDLE = "idle"
+    STARTING = "starting"
+    ANSWERING = "answering"
+
+
+class UpgradeEvent(enum.Enum):
+    """What happens to an upgrade."""
+
+    PROMOTED = "promoted"
+    EXECUTED = "executed"
+    ANSWERS = "answers"
+    ENDED = "ended"
 
 
 class ServerState(enum.Enum):
@@ -192,6 +218,14 @@ RELOAD_MOVES: Final[Mapping[tuple[ReloadState, ReloadEvent], ReloadState]] = {
     (ReloadState.MOLDING, ReloadEvent.FAILED): ReloadState.IDLE,
     (ReloadState.ROLLING, ReloadEvent.FAILED): ReloadState.IDLE,
     (ReloadState.ROLLING, ReloadEvent.COMPLETED): ReloadState.IDLE,
+}
+
+UPGRADE_MOVES: Final[Mapping[tuple[UpgradeState, UpgradeEvent], UpgradeState]] = {
+    (UpgradeState.HEIR, UpgradeEvent.PROMOTED): UpgradeState.IDLE,
+    (UpgradeState.IDLE, UpgradeEvent.EXECUTED): UpgradeState.STARTING,
+    (UpgradeState.STARTING, UpgradeEvent.ANSWERS): UpgradeState.ANSWERING,
+    (UpgradeState.STARTING, UpgradeEvent.ENDED): UpgradeState.IDLE,
+    (UpgradeState.ANSWERING, UpgradeEvent.ENDED): UpgradeState.IDLE,
 }
 
 SERVER_MOVES: Final[Mapping[tuple[ServerState, ServerEvent], ServerState]] = {

@@ -1,8 +1,10 @@
 """Stopping: a state of the loop like any other, with a bound.
 
 Graceful (TERM): the listeners are closed here, the workers empty the kernel's queue, answer what
-they have and end; after graceful_timeout each is told about, aborted and killed. Quick (INT, QUIT,
-a second TERM): QUIT, and KILL after `QUICK_BOUND`. A quick stop may overtake a graceful one.
+they have and end; after graceful_timeout each is told about, aborted and killed. Where another
+master answers at the same addresses, the queue is his, and the workers drain as for a reload. Quick
+(INT, QUIT, a second TERM): QUIT, and KILL after `QUICK_BOUND`. A quick stop may overtake a graceful
+one.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -48,8 +50,8 @@ class Stopping:
             self.reason, self.exit_status = reason, exit_status
             server.close_listeners()
             server.spawner.dismiss_molds(Departure.STOP, now)
-        # Only a graceful stop empties the kernel's queue.
-        server.scoreboard.stopping = graceful
+        # Only a graceful stop empties the kernel's queue; where another master answers it is his.
+        server.scoreboard.stopping = graceful and not server.upgrade.other_answers
         for record in server.fleet:
             self._end(record, now)
 
@@ -59,7 +61,10 @@ class Stopping:
         for record in server.fleet:
             if record.state in (WorkerState.BOOTING, WorkerState.READY):
                 self._end(record, now)
-        if not len(server.fleet) and not server.molds:
+        if len(server.fleet) or server.molds:
+            return
+        server.dirty.stop(now, quick=server.stopping_quickly)
+        if server.dirty.gone:
             server.state = states.step(states.SERVER_MOVES, server.state, ServerEvent.ALL_GONE)
 
     def _end(self, record: WorkerRecord, now: float) -> None:

@@ -5,10 +5,12 @@ change one. Sources are read by the application (`monoceros.app`); this class kn
 """
 
 import argparse
+import importlib.util
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Any
 
 from monoceros.config import settings as table  # fills KNOWN_SETTINGS
@@ -18,11 +20,12 @@ from monoceros.config.classes import (
     is_sync,
     load_logger_class,
     load_worker_class,
+    logger_with_metrics,
 )
 from monoceros.config.not_yet import NOT_YET, Fate
 from monoceros.config.parser import build_parser
 from monoceros.config.setting import KNOWN_SETTINGS, Setting, Surroundings
-from monoceros.config.validators import TLS_1_3, tls_floor
+from monoceros.config.validators import TLS_1_3, tls_floor, validate_folder
 from monoceros.errors import ConfigError
 from monoceros.privileges import Identity
 
@@ -136,6 +139,8 @@ class Config:
         if not self.address:
             raise ConfigError("there is no address to bind: set `bind`")
         self._validate_tls()
+        self._validate_reload()
+        self._validate_folders()
         _ = self.worker_class
         _ = self.logger_class
         self.identity.check()
@@ -154,6 +159,21 @@ class Config:
                 f"cert_reqs = {cert_reqs} asks clients for certificates, but nothing says who "
                 "signs them: set ca_certs"
             )
+
+    def _validate_reload(self) -> None:
+        asked = self.settings["reload"].get() and self.settings["reload_engine"].get()
+        if asked == "inotify" and importlib.util.find_spec("watchfiles") is None:
+            raise ConfigError(
+                "reload_engine = inotify needs the package watchfiles: install "
+                "monoceros[reload], or set it to poll"
+            )
+
+    def _validate_folders(self) -> None:
+        folder = self.settings["worker_tmp_dir"].get()
+        if folder and not Path(folder).is_dir():
+            raise ConfigError(f"worker_tmp_dir: {folder} doesn't exist. Can't create workertmp.")
+        if not self.settings["spool_dir"].get():
+            validate_folder(self.settings["tmp_upload_dir"].get())
 
     def __str__(self) -> str:
         width = max(map(len, self.settings))
@@ -189,7 +209,10 @@ class Config:
     @property
     def logger_class(self) -> type[Any]:
         """The logger class, loaded. Raises ConfigError."""
-        found = load_logger_class(self.settings["logger_class"].get())
+        uri = self.settings["logger_class"].get()
+        if self.settings["statsd_host"].get() is not None:
+            uri = logger_with_metrics(uri)
+        found = load_logger_class(uri)
         install = getattr(found, "install", None)
         if callable(install):
             install()
@@ -229,6 +252,20 @@ class Config:
             return bool(chosen)
         word = self.env_orig.get("SENDFILE", "").strip().lower()
         return word in _SENDFILE_WORDS if word else True
+
+    @property
+    def paste_global_conf(self) -> dict[str, str]:
+        """The variables for a PasteDeploy file."""
+        from monoceros.paste_deploy import global_conf
+
+        return global_conf(self.settings["raw_paste_global_conf"].get())
+
+    @property
+    def spool_folder(self) -> str | None:
+        """Where request bodies go that do not fit in memory: `spool_dir`, else `tmp_upload_dir`,
+        else the system's folder for temporary files."""
+        spool_dir: str | None = self.settings["spool_dir"].get()
+        return spool_dir or validate_folder(self.settings["tmp_upload_dir"].get())
 
     def forwarded_allow_networks(self) -> list[IPv4Network | IPv6Network]:
         """`forwarded_allow_ips` without ``*``."""

@@ -28,20 +28,32 @@ MODULE_NAME = "__config__"
 #: A config file can not change where the configuration is read from.
 _WITHOUT_EFFECT = frozenset({"config"})
 
+#: Settings that share their name with a function that config files import.
+_HELPERS = frozenset({"reload"})
 
-def load_config_file(config: Config, location: str) -> None:
-    """Read the config file at `location` into `config`.
+
+def load_config_file(config: Config, location: str) -> dict[str, Any]:
+    """Read the config file at `location` into `config`; its names, as it has left them.
 
     location: PATH, file:PATH or python:MODULE.
 
     Raises ConfigError when there is no such file, it cannot be read, or a value in it cannot be,
     and ConfigFileError when its own code fails.
     """
-    if location.startswith("python:"):
-        module = _run_module(location.removeprefix("python:"))
-    else:
-        module = _run_file(location.removeprefix("file:"))
+    module = _run_location(location)
     _apply(config, module, location)
+    return vars(module)
+
+
+def read_config_file(location: str) -> dict[str, Any]:
+    """The names of a config file, without an effect. Raises as `load_config_file`."""
+    return vars(_run_location(location))
+
+
+def _run_location(location: str) -> types.ModuleType:
+    if location.startswith("python:"):
+        return _run_module(location.removeprefix("python:"))
+    return _run_file(location.removeprefix("file:"))
 
 
 def _run_file(location: str) -> types.ModuleType:
@@ -127,6 +139,8 @@ def _apply(config: Config, module: types.ModuleType, location: str) -> None:
             continue
         if name in NOT_YET and not NOT_YET[name].hook and _is_code(value):
             continue  # a helper that happens to bear the name, such as importlib.reload
+        if name in _HELPERS and _is_code(value):
+            continue
         if name not in config.settings and name not in NOT_YET:
             continue
         try:

@@ -85,43 +85,6 @@ _TABLE: Sequence[NotYet] = (
         note="TLS is not OpenSSL's here: say what you need with certfile, keyfile, sni_certs, "
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
-    # The process
-    NotYet(
-        "daemon", _U, False, ("-D", "--daemon"), boolean=True, note="run it under a service manager"
-    ),
-    NotYet(
-        "enable_stdio_inheritance", _H, False, ("-R", "--enable-stdio-inheritance"), boolean=True
-    ),
-    NotYet("pre_exec", _U, hook=True),
-    NotYet("reuse_port", _U, False, ("--reuse-port",), boolean=True),
-    NotYet("worker_tmp_dir", _H, cli=("--worker-tmp-dir",), note="workers need no heartbeat file"),
-    NotYet("tmp_upload_dir", _H),
-    # Protocols and parsers
-    NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
-    # Development
-    NotYet("reload", _U, False, ("--reload",), boolean=True, note="send SIGHUP to reload"),
-    NotYet("reload_engine", _H, "auto", ("--reload-engine",)),
-    NotYet("reload_extra_files", _H, [], ("--reload-extra-file",), appended=True),
-    NotYet("spew", _U, False, ("--spew",), boolean=True),
-    # PasteDeploy
-    NotYet("paste", _R, cli=("--paste", "--paster"), note="name the app as MODULE:OBJECT"),
-    NotYet("raw_paste_global_conf", _U, [], ("--paste-global",), appended=True),
-    # Logs and metrics
-    NotYet("syslog", _U, False, ("--log-syslog",), boolean=True),
-    NotYet("syslog_addr", _H, "udp://localhost:514", ("--log-syslog-to",)),
-    NotYet("syslog_prefix", _H, cli=("--log-syslog-prefix",)),
-    NotYet("syslog_facility", _H, "user", ("--log-syslog-facility",)),
-    NotYet(
-        "disable_redirect_access_to_syslog",
-        _H,
-        False,
-        ("--disable-redirect-access-to-syslog",),
-        boolean=True,
-    ),
-    NotYet("statsd_host", _U, cli=("--statsd-host",)),
-    NotYet("statsd_prefix", _H, "", ("--statsd-prefix",)),
-    NotYet("dogstatsd_tags", _H, "", ("--dogstatsd-tags",)),
-    NotYet("enable_backlog_metric", _U, False, ("--enable-backlog-metric",), boolean=True),
     # HTTP/2
     NotYet(
         "http_protocols",
@@ -141,16 +104,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet("asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",)),
     NotYet("websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",)),
     NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
-    # Dirty arbiters
-    NotYet("dirty_apps", _U, [], ("--dirty-app",), appended=True),
-    NotYet("dirty_workers", _U, 0, ("--dirty-workers",)),
-    NotYet("dirty_timeout", _H, 300, ("--dirty-timeout",)),
-    NotYet("dirty_threads", _H, 1, ("--dirty-threads",)),
-    NotYet("dirty_graceful_timeout", _H, 30, ("--dirty-graceful-timeout",)),
-    NotYet("on_dirty_starting", _U, hook=True),
-    NotYet("dirty_post_fork", _U, hook=True),
-    NotYet("dirty_worker_init", _U, hook=True),
-    NotYet("dirty_worker_exit", _U, hook=True),
     # Control socket
     NotYet("control_socket", _U, cli=("--control-socket",)),
     NotYet("control_socket_mode", _H, 0o600, ("--control-socket-mode",)),

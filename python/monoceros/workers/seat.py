@@ -1,5 +1,6 @@
 """A worker's place in the server: its slot in the scoreboard and what ties it to its master."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from monoceros import _core
@@ -11,7 +12,9 @@ class Seat:
 
     `lifeline`: descriptor of a pipe's reading end that reports end-of-file when the master is no
     more; -1 for none. `fleet`: how many workers the server wants, for `wsgi.multiprocess`.
-    `tls`: certificates and keys; None for plain HTTP.
+    `tls`: certificates and keys; None for plain HTTP. `edits`: descriptor of the pipe to the
+    arbiter for what `reload` has seen; -1 for none. `is_news`: whether no worker of this generation
+    has told of this failure to load the app yet.
     """
 
     scoreboard: _core.Scoreboard
@@ -19,6 +22,8 @@ class Seat:
     lifeline: int
     fleet: int
     tls: _core.TlsStore | None = None
+    edits: int = -1
+    is_news: Callable[[BaseException], bool] = lambda _error: True
 
     def arrive(self, pid: int) -> None:
         """The forked process takes the seat."""

@@ -14,6 +14,8 @@ from monoceros.arbiter.states import (
     ReloadState,
     ServerEvent,
     ServerState,
+    UpgradeEvent,
+    UpgradeState,
     WorkerEvent,
     WorkerState,
 )
@@ -23,6 +25,7 @@ TABLES: list[tuple[Mapping[Any, Any], type[enum.Enum], type[enum.Enum], enum.Enu
     (states.MOLD_MOVES, MoldState, MoldEvent, MoldState.GONE),
     (states.SERVER_MOVES, ServerState, ServerEvent, ServerState.STOPPED),
     (states.RELOAD_MOVES, ReloadState, ReloadEvent, ReloadState.IDLE),
+    (states.UPGRADE_MOVES, UpgradeState, UpgradeEvent, UpgradeState.IDLE),
 ]
 
 

@@ -207,8 +207,8 @@ class TestFailures:
     def test_a_setting_that_safety_depends_on_refuses_the_file(
         self, cfg: Config, write: Write
     ) -> None:
-        with pytest.raises(ConfigError, match=r"paste .*not supported by this release"):
-            load_config_file(cfg, write("paste = 'x.ini'"))
+        with pytest.raises(ConfigError, match=r"ssl_context .*not supported by this release"):
+            load_config_file(cfg, write("def ssl_context(conf, factory): pass"))
 
 
 class TestUnknownNames:
@@ -291,17 +291,16 @@ class TestUnknownNames:
             cfg,
             write(
                 """
-                worker_tmp_dir = "/dev/shm"
-                daemon = False
-                reload = False
-                paste = None
-                def pre_exec(server): pass
+                statsd_prefix = "site"
+                enable_backlog_metric = False
+                statsd_host = None
+                def on_dirty_starting(arbiter): pass
                 """
             ),
         )
         assert [line.partition(" (")[0] for line in warnings(caplog)] == [
-            "worker_tmp_dir is not supported by this release and has no effect",
-            "pre_exec is not supported by this release and has no effect",
+            "statsd_prefix is not supported by this release and has no effect",
+            "on_dirty_starting is not supported by this release and has no effect",
         ]
 
     def test_a_module_is_looked_through_too(

@@ -15,18 +15,13 @@ MISSING = "is not supported by this release"
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("daemon", False),
-        ("daemon", None),
-        ("reload", "false"),
-        ("paste", None),
-        ("paste", ""),
+        ("http2_cleartext", False),
+        ("http2_cleartext", None),
+        ("control_socket_disable", "true"),
         ("http_protocols", "h1"),
         ("http_protocols", ["h1"]),
-        ("dirty_apps", []),
-        ("dirty_workers", "0"),
         ("control_socket_mode", "0600"),
         ("control_socket_disable", True),
-        ("reload_extra_files", []),
     ],
 )
 def test_a_value_that_asks_for_nothing_passes_in_silence(
@@ -40,7 +35,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
     ("name", "value"),
     [
         ("ssl_context", lambda conf, factory: None),
-        ("paste", "site.ini"),
     ],
 )
 def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: Config) -> None:
@@ -51,16 +45,7 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("daemon", True),
-        ("reload", True),
-        ("statsd_host", "localhost:8125"),
-        ("syslog", True),
-        ("worker_tmp_dir", "/dev/shm"),
-        ("tmp_upload_dir", "/tmp"),
-        ("reload_engine", "poll"),
         ("http_protocols", "h2,h1"),
-        ("pre_exec", lambda server: None),
-        ("dirty_apps", ["a:B"]),
     ],
 )
 def test_another_value_is_warned_about_in_one_line(
@@ -75,20 +60,13 @@ def test_another_value_is_warned_about_in_one_line(
 
 
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
-    assert cfg.daemon is False
-    assert cfg.paste is None
-    assert cfg.syslog is False
+    assert cfg.http2_cleartext == "off"
 
 
 class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--paste x app",
-            "--daemon app",
-            "-D app",
-            "--reload app",
-            "--statsd-host h:1 app",
             "app --http-protocols h2",
         ],
     )
@@ -106,10 +84,10 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--worker-tmp-dir /dev/shm app",
-            "--worker-tm /dev/shm app",
-            "app --http-parser python",
-            "--reload-engine=poll app",
+            "--asgi-loop uvloop app",
+            "--asgi-lo uvloop app",
+            "app --root-path /below",
+            "--http2-max-frame-size=20000 app",
         ],
     )
     def test_a_harmless_one_is_warned_about(

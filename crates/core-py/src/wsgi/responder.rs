@@ -22,9 +22,14 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::capi::{BytesPayload, Definition, enter, function, is_sole_reference, latin1_bytes};
 use crate::wsgi::Wsgi;
+use crate::wsgi::cooperation::flush_cooperatively;
 
 /// The one status below 200 that is a final answer (RFC 9110, 15.2.2).
 const SWITCHING_PROTOCOLS: u16 = 101;
+/// Seconds until a greenlet looks again whether another one has left start_response.
+const LOCK_PAUSE: f64 = 0.001;
+/// Nothing to wait for but time.
+const NO_DESCRIPTOR: i32 = -1;
 /// Body chunks up to this are copied behind what is to be sent; larger ones are sent in place.
 const COPIED: usize = 4096;
 
@@ -75,7 +80,11 @@ pub struct State {
 
 /// The state behind the three callables.
 #[pyclass(frozen, name = "Responder", module = "monoceros._core")]
-pub struct Responder(Mutex<State>);
+pub struct Responder {
+    state: Mutex<State>,
+    /// See `Wsgi`.
+    wait_writable: Option<Py<PyAny>>,
+}
 
 /// One app thread's callables.
 pub struct Callables {
@@ -90,7 +99,11 @@ static WRITE: Definition = Definition::new(c"write", write);
 static EARLY_HINTS: Definition = Definition::new(c"early_hints", early_hints);
 
 impl Callables {
-    pub fn new(py: Python<'_>, server: &[u8]) -> PyResult<Callables> {
+    pub fn new(
+        py: Python<'_>,
+        server: &[u8],
+        wait_writable: Option<Py<PyAny>>,
+    ) -> PyResult<Callables> {
         let state = State {
             current: None,
             version: Version::Http11,
@@ -108,7 +121,7 @@ impl Callables {
             kept: None,
             write: None,
         };
-        let responder = Bound::new(py, Responder(Mutex::new(state)))?;
+        let responder = Bound::new(py, Responder { state: Mutex::new(state), wait_writable })?;
         let any = responder.as_any();
         Ok(Callables {
             start_response: function(any, &START_RESPONSE)?.unbind(),
@@ -177,13 +190,27 @@ impl Responder {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        match self.0.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return state,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
             // Another thread of the app is in start_response. It may need the interpreter before
-            // it lets go, so that waiting attached could last for ever.
-            Err(TryLockError::WouldBlock) => Python::attach(|py| self.0.lock_py_attached(py))
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
+            // it lets go, so that waiting attached could last for ever; and a greenlet needs the
+            // thread.
+            let state = Python::attach(|py| match &self.wait_writable {
+                None => Some(self.state.lock_py_attached(py)),
+                Some(wait) => {
+                    if let Err(error) = wait.call1(py, (NO_DESCRIPTOR, LOCK_PAUSE)) {
+                        error.write_unraisable(py, None);
+                    }
+                    None
+                }
+            });
+            if let Some(state) = state {
+                return state.unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
         }
     }
 }
@@ -332,7 +359,7 @@ fn responder<'a>(state: &'a Bound<'_, PyAny>) -> PyResult<&'a Responder> {
 }
 
 fn locked(responder: &Responder) -> PyResult<MutexGuard<'_, State>> {
-    match responder.0.try_lock() {
+    match responder.state.try_lock() {
         Ok(state) => Ok(state),
         Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => {
@@ -512,10 +539,15 @@ unsafe extern "C" fn write(
 }
 
 fn flush(py: Python<'_>, responder: &Responder, exchange: &mut Exchange<Wsgi>) -> PyResult<()> {
-    py.detach(|| exchange.flush_waiting()).map_err(|_| {
-        responder.lock().peer_gone = true;
-        std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
-    })
+    let sent = match &responder.wait_writable {
+        None => py.detach(|| exchange.flush_waiting()).is_ok(),
+        Some(wait) => flush_cooperatively(exchange, wait.bind(py))?,
+    };
+    if sent {
+        return Ok(());
+    }
+    responder.lock().peer_gone = true;
+    Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into())
 }
 
 /// `early_hints(headers)`: 103 (RFC 8297), while the response has not begun.

@@ -1,0 +1,127 @@
+"""The storm: everything that operators do to a server, while clients of both kinds go on.
+
+Not one request may be lost. SIGKILL of a worker is the exception: it takes along what that worker
+was serving, and nothing else.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from support import processes
+from support.load import Load
+from support.server import Server
+from support.serving import Serve
+
+#: How long the storm blows, seconds: by `make soak`, and in `make test`.
+LONG = float(os.environ.get("STORM_SECONDS", "60"))
+SHORT = 8.0
+
+#: Seconds between two blows.
+PAUSE = 0.5
+
+#: Clients of each kind.
+CLIENTS = 4
+
+#: The workers that the storm is about.
+WORKERS = 3
+
+#: Worker classes by name: the options that select them.
+CLASSES = {
+    "sync": ["--worker-class", "sync"],
+    "gthread": ["--worker-class", "gthread", "--threads", "4"],
+}
+
+Blow = Callable[[Server, random.Random], None]
+
+
+def hup(server: Server, dice: random.Random) -> None:
+    server.send_signal(signal.SIGHUP)
+
+
+def scale(server: Server, dice: random.Random) -> None:
+    """Up and down again, as one."""
+    server.send_signal(signal.SIGTTIN)
+    server.send_signal(signal.SIGTTOU)
+
+
+def reopen(server: Server, dice: random.Random) -> None:
+    server.send_signal(signal.SIGUSR1)
+
+
+def term_worker(server: Server, dice: random.Random) -> None:
+    kill_one(server, dice, signal.SIGTERM)
+
+
+def kill_one(server: Server, dice: random.Random, number: signal.Signals) -> None:
+    """Signal a worker that serves; one that has not got as far does not know better than to die."""
+    serving = [pid for pid in server.workers() if processes.has_engine(pid)]
+    if serving:
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(dice.choice(serving), number)
+
+
+def upgrade(server: Server, dice: random.Random) -> None:
+    """USR2, and TERM to the old master as soon as the new one answers."""
+    old = server.pid
+    server.send_signal(signal.SIGUSR2)
+    started = f"beside this one (pid:{old})"
+    answers = f"TERM to this one (pid:{old}) finishes the upgrade"
+    server.wait_log(started, 30)
+    server.wait_log(answers, 30)
+    line = next(line for line in server.log.splitlines() if started in line)
+    new = int(line.partition("(pid:")[2].partition(")")[0])
+    server.send_signal(signal.SIGTERM)
+    server.succeeded_by(new)
+    server.wait_log(f"[{new}] [INFO] Master has been promoted.", 30)
+
+
+BLOWS: list[Blow] = [hup, scale, reopen, term_worker, upgrade]
+
+
+@contextmanager
+def clients(server: Server) -> Iterator[list[Load]]:
+    """Clients of both kinds."""
+    loads = [
+        Load(server.address, clients=CLIENTS, keep_alive=True, pause=0.01, timeout=30.0),
+        Load(server.address, clients=CLIENTS, keep_alive=False, pause=0.01, timeout=30.0),
+    ]
+    with loads[0], loads[1]:
+        yield loads
+
+
+def blow(server: Server, seconds: float, dice: random.Random) -> None:
+    """HUP every second, and every half second something else, in turn."""
+    until = time.monotonic() + seconds
+    turn = 0
+    while time.monotonic() < until:
+        hup(server, dice)
+        BLOWS[turn % len(BLOWS)](server, dice)
+        turn += 1
+        time.sleep(PAUSE)  # the storm's own measure
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(SHORT, id="short"),
+        pytest.param(LONG, id="long", marks=[pytest.mark.soak, pytest.mark.timeout(LONG + 180)]),
+    ],
+)
+def test_not_one_request_is_lost(
+    serve: Serve, figures: Callable[[str], None], name: str, seconds: float
+) -> None:
+    server = serve("probes:app", *CLASSES[name], workers=WORKERS)
+    server.allow_log("Worker .* (exited|ended|was sent)")
+    with clients(server) as loads:
+        blow(server, seconds, random.Random(name))
+    for load in loads:
+        load.assert_no_loss(at_least=50)
+    figures(f"storm of {seconds:g} s, {name}: {sum(load.answered for load in loads)} requests")
+    server.wait_ready(WORKERS)
