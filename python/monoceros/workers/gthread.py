@@ -19,7 +19,7 @@ BEATS_PER_LIMIT: Final = 4
 def beat_interval(cfg: Any) -> float:
     """Seconds between two proofs that Python can run."""
     limits = [limit for limit in (cfg.timeout, cfg.request_timeout) if limit]
-    beat = min([BEAT_INTERVAL, *(limit / BEATS_PER_LIMIT for limit in limits)])
+    beat: float = min([BEAT_INTERVAL, *(limit / BEATS_PER_LIMIT for limit in limits)])
     return max(beat, SHORTEST_BEAT)
 
 

@@ -24,7 +24,7 @@ class Protocol(Setting):
     name = "protocol"
     section = "Server Mechanics"
     cli = ("--protocol",)
-    meta = "PROTOCOL"
+    meta = "STRING"
     validator = validate_choice("http", "uwsgi")
     default = "http"
 
