@@ -281,6 +281,15 @@ def test_a_second_packet_is_not_served(serve: Serve) -> None:
         assert connection.read_to_close() == b""
 
 
+def test_a_front_end_may_say_that_it_has_finished(serve: Serve) -> None:
+    server = start(serve)
+    for body in (None, b"body"):
+        with server.connect() as connection:
+            connection.send(message("POST", "/echo", body))
+            connection.finish_sending()
+            assert connection.read_response().body == (body or b"")
+
+
 def test_no_interim_answers(serve: Serve) -> None:
     """nginx would take one for the answer."""
     app = """
