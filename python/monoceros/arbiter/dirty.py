@@ -103,7 +103,7 @@ class Keeper:
         self._memory = OutOfMemoryCounter()
         self._started_at = 0.0
         self._deadline: float | None = None
-        self._killed = False
+        self._hurried = False
         # What was exported by a server that has become this one by exec is not ours.
         os.environ.pop(SOCKET_VARIABLE, None)
 
@@ -168,7 +168,7 @@ class Keeper:
             self._fork(now)
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
-            self._killed = True
+            self._hurried = True
             self._server.log.error(
                 "Dirty arbiter (pid:%s) has not ended in time: it is killed.", self.pid
             )
@@ -197,9 +197,9 @@ class Keeper:
         self._step(Event.STOP)
         if self.state is not State.STOPPING:
             return
-        if quick and not self._killed:
+        if quick and not self._hurried:
             self._order(signal.SIGQUIT, now, QUICK_MARGIN)
-            self._killed = True
+            self._hurried = True
         elif not quick and before is not State.STOPPING:
             self._order(signal.SIGTERM, now, self._grace())
 
@@ -228,7 +228,7 @@ class Keeper:
         server.dirty_arbiter_pid = 0
         server.dirty_arbiter = None
         self._deadline = None
-        self._killed = False
+        self._hurried = False
         self._step(Event.ENDED)
         if ordered or ending.clean:
             return True

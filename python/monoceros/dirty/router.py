@@ -43,19 +43,18 @@ class Client(Link):
 
     task: Task | None = None
 
+    @property
+    def reads(self) -> bool:
+        """Not before the call that it has made is answered."""
+        return self.task is None
+
 
 class Router:
     """All calls, waiting and running."""
 
-    def __init__(
-        self,
-        arbiter: "DirtyArbiter",
-        fleet: DirtyFleet,
-        explain: Callable[[DirtyRecord], str],
-    ) -> None:
+    def __init__(self, arbiter: "DirtyArbiter", fleet: DirtyFleet) -> None:
         self._arbiter = arbiter
         self._fleet = fleet
-        self._explain = explain
         self.queue = Queue()
         self._count = 0
 
@@ -182,13 +181,13 @@ class Router:
             client.task = None
             self._send(client, encode_frame(kind, 0, payload))
             if self._arbiter.stopping:
-                self._arbiter.hang_up(client)
+                self._arbiter.clients.hang_up(client)
 
     def _send(self, client: Client, data: bytes) -> None:
         client.send(data)
         if not client.pending:
             self.taken(client)
-        self._arbiter.touch(client)
+        self._arbiter.clients.touch(client)
 
     # What cannot go on.
 
@@ -244,7 +243,7 @@ class Router:
                 timeout,
             )
             self._set_deadline(task, record, now)
-            self._arbiter.drop(client)
+            self._arbiter.clients.drop(client)
             return
         others = [each for each in record.running.values() if each.state is not TaskState.OVERDUE]
         fate = (
@@ -262,7 +261,7 @@ class Router:
             timeout,
             heard,
             fate,
-            self._explain(record),
+            self._arbiter.pool.stacks(record),
         )
         task.move(TaskEvent.TIMED_OUT)
         task.deadline = None

@@ -159,7 +159,9 @@ class Service:
         """Until told to end, and what runs is done."""
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
+        reader, self._writer = await asyncio.open_unix_connection(
+            sock=self._channel, limit=READ_SIZE
+        )
         self._writer.transport.set_write_buffer_limits(high=0)  # drain() waits until all is sent
         self._loop.add_signal_handler(signal.SIGTERM, self._leave)
         self._loop.add_signal_handler(signal.SIGQUIT, self._quit)
