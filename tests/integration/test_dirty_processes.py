@@ -65,7 +65,7 @@ def test_signals_change_the_number_of_workers(serve: Serve) -> None:
     dirty = DirtyServer(serve, apps=(HEAVY, "heavy:Limited"), dirty_workers=2)
     dirty.server.expect_log("Cannot decrease below 2 dirty workers")
     os.kill(dirty.arbiter, signal.SIGTTIN)
-    dirty.wait_dirty_workers(3)
+    dirty.wait_ready(3)
     assert len(answering(dirty, "heavy:Limited", 2)) == 2
     os.kill(dirty.arbiter, signal.SIGTTOU)
     dirty.wait_dirty_workers(2)

@@ -118,13 +118,13 @@ class Arbiter:
         self._generation_count = 0
         self.molds: list[Mold] = []
         self.backoff = Backoff(app.cfg.respawn_backoff)
+        self.dirty = Keeper(self)
         self.reloading = Reload(self)
         self.stop_order = Stopping(self)
         self.spawner = Spawner(self)
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
-        self.dirty = Keeper(self)
         self.START_CTX.update({"args": sys.argv[:], "cwd": str(Path.cwd()), 0: sys.executable})
         self.setup(app)
 
@@ -278,7 +278,6 @@ class Arbiter:
             self._start_hook("on_starting")
             tls = open_store(self.cfg)
             self.LISTENERS = open_listeners(self.address, self.cfg, retry=self._retry_bind())
-            self.dirty.prepare(self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -336,7 +335,6 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
-        self.dirty.close()
         started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
         level = logging.ERROR if order.exit_status and order.reason else logging.INFO
@@ -346,6 +344,7 @@ class Arbiter:
             self.log.log(level, "Reason: %s", order.reason)
         if self.pidfile is not None:
             self.pidfile.remove()
+        self.dirty.close()
         if started:
             try:
                 self.cfg.on_exit(self)
@@ -387,10 +386,10 @@ class Arbiter:
         now = time.monotonic()
         for record in self.fleet:
             self.observe(record, now)
+        self.dirty.turn(now)
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
-        self.dirty.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
@@ -406,9 +405,9 @@ class Arbiter:
         until = min(
             self.watchdog.next_deadline(now), self.service.next_beat, self.certificates.next_at
         )
-        until = min(until, self.dirty.next_deadline(now))
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
+        until = min(until, self.dirty.next_deadline(now))
         poller = select.poll()
         poller.register(self.inbox.fileno(), select.POLLIN)
         poller.register(self.scoreboard.fileno(), select.POLLIN)
@@ -549,10 +548,10 @@ class Arbiter:
         called again in a fork of a fork."""
         self.inbox.close()
         self.service.close()
-        self.dirty.close()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1
+        self.dirty.close()
         for mold in self.molds:
             mold.close()
         for record in self.fleet:

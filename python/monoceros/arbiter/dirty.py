@@ -135,8 +135,12 @@ class Keeper:
             self._home.let_in(cfg.identity)
 
     def start(self, now: float) -> None:
-        """The server starts: have the dirty arbiter run, if the configuration asks for one."""
+        """The server starts: have the dirty arbiter run, if the configuration asks for one.
+
+        Raises ConfigError or OSError.
+        """
         cfg = self._server.cfg
+        self.prepare(cfg)
         if wants(cfg):
             self._step(Event.WANTED)
             self.turn(now)

@@ -10,8 +10,8 @@ from monoceros.config.settings import proxies as proxies  # isort: skip
 from monoceros.config.settings import permissions as permissions  # isort: skip
 from monoceros.config.settings import tls as tls  # isort: skip
 from monoceros.config.settings import overload as overload  # isort: skip
+from monoceros.config.settings import dirty as dirty  # isort: skip
 from monoceros.config.settings import mechanics as mechanics  # isort: skip
 from monoceros.config.settings import privileges as privileges  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
-from monoceros.config.settings import dirty as dirty  # isort: skip
