@@ -217,6 +217,24 @@ def test_calls_wait_for_apps_that_are_being_loaded(serve: Serve) -> None:
     assert results == ["loaded"]
 
 
+def test_an_app_that_never_boots_is_explained(serve: Serve) -> None:
+    dirty = DirtyServer(
+        serve,
+        "--boot-timeout",
+        "1",
+        apps=("own:App",),
+        dirty_workers=2,
+        files={"own.py": LOADING},
+        wait=False,
+    )
+    dirty.server.expect_log(
+        r"Dirty worker \(pid:\d+\) has not booted within boot_timeout \(1 s\).*own.py.*in init"
+    )
+    dirty.server.expect_log("was killed by its master because of its boot timeout")
+    dirty.server.allow_log("^Failure")
+    dirty.server.wait_log("has not booted within boot_timeout", 30)
+
+
 def test_a_stop_waits_for_web_requests_that_call_dirty_apps(serve: Serve) -> None:
     dirty = DirtyServer(serve)
     answers: list[Any] = []
