@@ -174,10 +174,12 @@ class DirtyArbiter:
         if events.pop(self._lifeline, 0):
             self._orphaned()
         events.pop(self._inbox.fileno(), None)
-        for number in self._inbox.take():
+        signals = self._inbox.take()
+        for number in signals:
             self._take_signal(number, now)
         self._pool.hear(events, now)
-        self._pool.reap(now)
+        if signal.SIGCHLD in signals:
+            self._pool.reap(now)
         self._clients.turn(events, now)
         self._router.turn(now)
         self._pool.turn(now)
@@ -254,6 +256,7 @@ class DirtyArbiter:
             )
             return
         self.num_workers = number
+        self._pool.look()
         self.log.info("Dirty workers wanted: %d", number)
 
     def _stop(self, now: float) -> None:

@@ -28,11 +28,12 @@ from monoceros.dirty.fleet import (
     missing_seats,
     spare_workers,
 )
-from monoceros.dirty.frames import Frame, Kind
+from monoceros.dirty.frames import ANSWERS, Frame, Kind
 from monoceros.dirty.link import Link
 from monoceros.dirty.poller import OUTPUT, Poller
 from monoceros.dirty.router import Router
 from monoceros.dirty.tables import Tables
+from monoceros.dirty.tally import Tally
 from monoceros.dirty.values import decode_whole
 from monoceros.dirty.worker import DirtyWorker, live_as_dirty_worker
 from monoceros.logging.stacks import format_stacks
@@ -61,6 +62,7 @@ class Pool:
         self.backoff = Backoff(arbiter.cfg.respawn_backoff)
         self.generation = self.make_generation(arbiter.cfg, 1)
         self._former: DirtyGeneration | None = None
+        self._looks = True
 
     @staticmethod
     def make_generation(cfg: Any, number: int) -> DirtyGeneration:
@@ -79,6 +81,7 @@ class Pool:
             arbiter.num_workers = cfg.dirty_workers
         self.backoff.reset()
         self.backoff.base = cfg.respawn_backoff
+        self.look()
         arbiter.log.info("Dirty workers are replaced: generation %d", self.generation.number)
 
     @property
@@ -95,6 +98,7 @@ class Pool:
         if former.cfg.dirty_workers != failed.cfg.dirty_workers:
             arbiter.num_workers = former.cfg.dirty_workers
         arbiter.take_configuration(former.cfg)
+        self.look()
         self.backoff.reset()
         arbiter.log.error(
             "Reload of dirty apps failed: the new code does not boot (%s). The former workers "
@@ -120,8 +124,14 @@ class Pool:
 
     # Workers.
 
+    def look(self) -> None:
+        """Something has happened that `manage` has to see."""
+        self._looks = True
+
     def manage(self, now: float) -> None:
-        """Start who is missing, let go who can be spared."""
+        """Start who is missing, let go who can be spared; does nothing when nothing has changed."""
+        if not self._looks:
+            return
         generation = self.generation
         for record, departure in spare_workers(self._fleet, generation, self._arbiter.num_workers):
             record.retire(departure, now)
@@ -134,6 +144,8 @@ class Pool:
             except OSError as error:
                 self._failed(generation, f"a dirty worker that could not be forked: {error}", now)
                 return
+        # Who could not be started yet is tried again.
+        self._looks = bool(missing)
         if self._former is not None and not missing:
             self._finish_reload()
 
@@ -148,19 +160,20 @@ class Pool:
             self._arbiter.log,
             self._arbiter.socket_path,
         )
-        stacks = StackFile.create()
+        stacks, tally = StackFile.create(), Tally()
         try:
             ours, theirs = socket.socketpair()
             with theirs, blocked():
                 pid = os.fork()
                 if pid == 0:
                     ours.close()
-                    live_as_dirty_worker(self._arbiter, worker, theirs, stacks, generation)
+                    live_as_dirty_worker(self._arbiter, worker, theirs, tally, stacks, generation)
         except BaseException:
             stacks.close()
+            tally.close()
             raise
         worker.pid = pid
-        record = DirtyRecord(seat, generation, worker, pid, Link(ours), stacks, now)
+        record = DirtyRecord(seat, generation, worker, pid, Link(ours), tally, stacks, now)
         self._fleet.add(record)
         self._poller.add(record.link)
         self._arbiter.run_hook("dirty_post_fork", self._arbiter, worker)
@@ -187,6 +200,8 @@ class Pool:
 
     def _take_word(self, record: DirtyRecord, frame: Frame, now: float) -> None:
         generation = record.generation
+        if frame.kind not in ANSWERS:
+            self.look()
         match frame.kind:
             case Kind.IMPORTED:
                 for path, told in decode_whole(frame.payload).items():
@@ -203,7 +218,7 @@ class Pool:
                 generation.seen.forget()
             case Kind.LEAVING:
                 record.retire(Departure.OWN, now)
-            case Kind.BEGUN | Kind.RESULT | Kind.ERROR | Kind.CHUNK | Kind.END:
+            case kind if kind in ANSWERS:
                 self._router.answer(record, frame, now)
 
     def reap(self, now: float) -> None:
@@ -244,8 +259,9 @@ class Pool:
                 )
         self._fleet.remove(record)
         self._poller.forget(record.link)
-        record.close()
         self._router.worker_ended(record, ending)
+        record.close()
+        self.look()
         self._arbiter.run_hook("dirty_worker_exit", self._arbiter, record.worker)
         if (ordered is None or ordered in states.FAILED_DEPARTURES) and not self._arbiter.stopping:
             where = "" if record.ready_at is not None else " before it was ready"
