@@ -15,7 +15,7 @@ import time
 from collections import deque
 from typing import Final
 
-from monoceros.dirty.calls import Patience, lost
+from monoceros.dirty.calls import ATTEMPTS, NotTaken, Patience, lost, not_taken
 from monoceros.dirty.errors import DirtyConnectionError
 from monoceros.dirty.frames import Decoder, Frame, Kind
 from monoceros.dirty.values import decode_whole
@@ -46,6 +46,8 @@ class Connection:
             ) from error
         self._decoder = Decoder()
         self._frames: deque[Frame] = deque()
+        #: Something has come of the call under way.
+        self._heard = False
         self._poller = select.poll()
         self._poller.register(self._socket, select.POLLIN)
 
@@ -70,8 +72,11 @@ class Connection:
             self._socket.sendall(data)
         except TimeoutError:
             raise patience.over(time.monotonic()) from None
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise not_taken(self.path, what) from error
         except OSError as error:
             raise lost(self.path, what) from error
+        self._heard = False
 
     def receive(self, patience: Patience, what: str) -> Frame:
         """The next frame of the call. Raises DirtyConnectionError, DirtyTimeoutError, and
@@ -81,6 +86,7 @@ class Connection:
                 self._frames.extend(self._decoder.feed(self._read(patience, what)))
             frame = self._frames.popleft()
             if frame.kind is not Kind.WELCOME:
+                self._heard = True
                 return frame
             self.server_timeout = float(decode_whole(frame.payload)["timeout"])
             patience.welcome(self.server_timeout, time.monotonic())
@@ -91,6 +97,8 @@ class Connection:
             data = self._socket.recv(READ_SIZE)
         except TimeoutError:
             raise patience.over(time.monotonic()) from None
+        except ConnectionResetError as error:
+            raise (lost if self._heard else not_taken)(self.path, what) from error
         except OSError as error:
             raise lost(self.path, what) from error
         if not data:
@@ -125,6 +133,23 @@ class Connections:
             if connection.usable:
                 return connection
             connection.close()
+
+    def begin(self, data: bytes, patience: Patience, what: str) -> tuple[Connection, Frame]:
+        """Make a call, again where it was not taken; the connection and the first that came.
+
+        Raises what the connection raises; it is closed then.
+        """
+        attempts = 0
+        while True:
+            connection = self.take(patience)
+            try:
+                connection.send(data, patience, what)
+                return connection, connection.receive(patience, what)
+            except BaseException as error:
+                connection.close()
+                attempts += 1
+                if not isinstance(error, NotTaken) or attempts == ATTEMPTS:
+                    raise
 
     def give_back(self, connection: Connection) -> None:
         """The call is over, and its answer was read to the end."""
