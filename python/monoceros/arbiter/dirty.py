@@ -98,6 +98,8 @@ class Keeper:
         self._server = server
         self.state = State.OFF
         self._home: Home | None = None
+        #: The configuration whose user was let in last.
+        self._admitted: Any = None
         self._stacks: StackFile | None = None
         self._backoff = Backoff(server.app.cfg.respawn_backoff)
         self._memory = OutOfMemoryCounter()
@@ -168,6 +170,7 @@ class Keeper:
 
     def turn(self, now: float) -> None:
         """Start who is missing, kill who does not end."""
+        self._admit()
         if self.state is State.WANTED and self._backoff.allowance(now, 0) != 0:
             self._fork(now)
         if self._deadline is not None and now >= self._deadline:
@@ -179,6 +182,18 @@ class Keeper:
             self.tell(signal.SIGKILL)
         if self.state is State.RUNNING:
             self._backoff.ready(now, self._started_at, self._started_at)
+
+    def _admit(self) -> None:
+        """Let in the workers' user of the configuration in force; a reload that fails may have
+        let in another one."""
+        cfg = self._server.cfg
+        if self._home is None or cfg is self._admitted:
+            return
+        self._admitted = cfg
+        try:
+            self._home.let_in(cfg.identity)
+        except OSError as error:
+            self._server.log.error("Web workers may not reach dirty apps: %s", error)
 
     def next_deadline(self, now: float) -> float:
         """When `turn` has to be called at the latest; the loop turns every second anyway."""
