@@ -19,7 +19,7 @@ PREFIX = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[(INFO|WARNING|
 
 def test_a_life_in_the_log(serve: Serve) -> None:
     """Start, reload, recycling, a bad request, a failure, a kill, and the end."""
-    server = serve("probes:app", "--max-requests", "6", probe=None)
+    server = serve("probes:app", "--max-requests", "50", probe=None)
     server.expect_log("Error handling request /fail")
     server.expect_log("Invalid request from ip=127.0.0.1: ")
     server.expect_log(r"was sent SIGKILL! Perhaps out of memory\?")
@@ -30,8 +30,12 @@ def test_a_life_in_the_log(serve: Serve) -> None:
     with server.connect() as connection:
         connection.send(b"GET / HTTP/1.1\r\n\r\n")
         assert connection.read_response().status == 400
-    while "Autorestarting worker after current request." not in server.log:
+
+    def recycled() -> bool:
         assert server.get("/pid").status == 200
+        return "Autorestarting worker after current request." in server.log
+
+    wait_for(recycled, BOUND, "the worker to be recycled")
     server.wait_log("Worker exiting (pid: ", timeout=BOUND, count=2)
     [worker] = server.wait_ready(timeout=BOUND)
     os.kill(worker, signal.SIGKILL)
