@@ -49,7 +49,7 @@ pub fn request_line(bytes: &[u8]) -> &[u8] {
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let start = bytes.iter().position(|byte| !is_end(byte)).unwrap_or(bytes.len());
     let line = &bytes[start..];
-    let end = line.iter().position(|byte| is_end(byte)).unwrap_or(line.len());
+    let end = line.iter().position(is_end).unwrap_or(line.len());
     &line[..end.min(SHOWN)]
 }
 

@@ -40,6 +40,7 @@ OWN = {
     "limit_request_body": ["--limit-request-body"],
     "body_min_rate": ["--body-min-rate"],
     "queue_timeout": ["--queue-timeout"],
+    "access_log_json": ["--access-log-json"],
 }
 
 
