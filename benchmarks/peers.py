@@ -217,6 +217,9 @@ def nginx(launch: Launch) -> list[str]:
     return [str(nginx_program()), "-e", str(folder / "nginx.log"), "-c", str(configuration)]
 
 
+#: A format that the engine leaves to Python. Its braces are doubled: command lines are filled in.
+FIELDS_FORMAT = '%(h)s "%(r)s" %(s)s %(b)s %(L)s "%({{host}}i)s" "%({{content-type}}o)s"'
+
 PEERS = (
     Peer("monoceros", "monoceros", "sync, 1 thread", monoceros()),
     Peer(
@@ -232,6 +235,18 @@ PEERS = (
         monoceros("--access-logfile", "{folder}/access.log"),
     ),
     Peer("monoceros-gevent", "monoceros", "-k gevent", monoceros("--worker-class", "gevent")),
+    Peer(
+        "monoceros-access-log-json",
+        "monoceros",
+        "--access-logfile FILE --access-log-json",
+        monoceros("--access-logfile", "{folder}/access.log", "--access-log-json"),
+    ),
+    Peer(
+        "monoceros-access-log-format",
+        "monoceros",
+        "--access-logfile FILE, a format with header fields",
+        monoceros("--access-logfile", "{folder}/access.log", "--access-logformat", FIELDS_FORMAT),
+    ),
     Peer("gunicorn-sync", "gunicorn", "-k sync", gunicorn("--worker-class", "sync")),
     Peer(
         "gunicorn-gthread",
