@@ -510,7 +510,8 @@ class Arbiter:
         now = time.monotonic()
         plan = make_plan(self.fleet, self.generation, self.attainable_workers)
         for record, departure in plan.retire:
-            self.fleet.retire(record, departure, now)
+            if record.generation is self.generation or self._left_by_molds():
+                self.fleet.retire(record, departure, now)
         if plan.missing:
             self.spawner.start(plan.missing, now)
 
@@ -587,15 +588,44 @@ class Arbiter:
         self._take_cfg(generation.cfg)
         self.backoff.base = generation.cfg.respawn_backoff
 
+    def given_up(self, other: Generation) -> list[Listener]:
+        """The sockets of another generation that the present one has not got."""
+        return [each for each in other.listeners if each not in self.generation.listeners]
+
+    def leave_addresses(self, now: float) -> None:
+        """Nobody returns to the others: their workers take what waits at addresses that are given
+        up, and the last of them closes the socket."""
+        for other in self.generations[:-1]:
+            left = self.given_up(other)
+            if not left:
+                continue
+            for mold in self.molds:
+                if mold.generation is other:
+                    mold.dismiss(Departure.RELOAD, now)
+            for listener in left:
+                self.give_up(listener)
+            bits = sum(1 << other.listeners.index(listener) for listener in left)
+            for record in self.fleet:
+                if record.generation is other:
+                    self.scoreboard.give_up(record.slot, bits & (2**64 - 1))
+
+    def _left_by_molds(self) -> bool:
+        """No mold holds an address open that its workers are to close as the last ones."""
+        return not any(
+            mold.state is not MoldState.GONE
+            and mold.generation is not self.generation
+            and self.given_up(mold.generation)
+            for mold in self.molds
+        )
+
     def forget_generations(self, now: float) -> None:
         """Nobody returns to the others: close what only they had."""
         for other in self.generations[:-1]:
             for mold in self.molds:
                 if mold.generation is other:
                     mold.dismiss(Departure.RELOAD, now)
-            for listener in other.listeners:
-                if listener not in self.generation.listeners:
-                    self.give_up(listener)
+            for listener in self.given_up(other):
+                self.give_up(listener)
             other.seen.close()
         del self.generations[:-1]
 
@@ -615,7 +645,10 @@ class Arbiter:
             )
 
     def give_up(self, listener: Listener) -> None:
-        """Close a socket and remove what stands for it, unless another master needs that."""
+        """Close a socket for good and remove what stands for it, unless another master needs that;
+        then close it here only."""
+        if listener.fileno() >= 0 and not self.upgrade.addresses_are_shared:
+            listener.seal()
         listener.close()
         if not self.upgrade.addresses_are_shared:
             listener.remove()
