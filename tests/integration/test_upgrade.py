@@ -229,6 +229,7 @@ def test_a_unix_socket_stays_while_one_of_them_lives(serve: Serve, ends_first: s
 def test_the_old_master_ends_before_the_new_one_has_begun(serve: Serve) -> None:
     """The sockets are the new master's: who comes in between waits for it."""
     server = start(serve)
+    server.expect_log("has not said yet that it answers requests")
     server.send_signal(signal.SIGUSR2)
     server.wait_log("Started a new master")
     [new] = {each.pid for each in server.family()} - {server.pid, *server.workers()}
@@ -243,7 +244,7 @@ def test_both_end_at_once(serve: Serve) -> None:
     """As when the service manager signals everybody."""
     server = start(serve)
     new = upgrade(server)
-    server.allow_log("is told to stop")
+    server.allow_log("is told to stop|has not said yet")
     os.kill(new, signal.SIGTERM)
     server.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0

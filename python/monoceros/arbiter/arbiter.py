@@ -448,7 +448,7 @@ class Arbiter:
         else:
             self.reloading.turn(now)
             self.manage_workers()
-        self.upgrade.turn()
+        self.upgrade.turn(now)
         self.fleet.share()
         self.service.turn(now)
         if self.state is not ServerState.STOPPED:

@@ -33,6 +33,9 @@ SUFFIX: Final = ".2"
 #: How often an old kernel is asked whether the old master lives, seconds.
 LOOK_INTERVAL: Final = 1.0
 
+#: How long a new master may take to answer, seconds, before that is remarked on.
+PATIENCE: Final = 60.0
+
 #: What the new master writes into the pipe.
 _READY: Final = b"ready\n"
 
@@ -47,6 +50,7 @@ class Upgrade:
         self.successor = 0
         #: USR2 has come; waits until no reload is under way.
         self.wanted = False
+        self._patient_until = math.inf
         self._told = -1  # reading end of the new master's pipe
         self._output = -1  # what a new master says that is to be a daemon
         self._ready = inheritance.ready
@@ -61,7 +65,10 @@ class Upgrade:
         self.state = UpgradeState.HEIR
 
     def next_look(self, now: float) -> float:
-        """When the old master has to be looked at, because the kernel cannot tell of its end."""
+        """When there is something to be seen that no descriptor tells of."""
+        if self.state is UpgradeState.STARTING:
+            return self._patient_until
+        # Of the old master's end, on an old kernel.
         return now + LOOK_INTERVAL if self.heir and self._old < 0 else math.inf
 
     @property
@@ -104,7 +111,7 @@ class Upgrade:
         """What to wait for."""
         return [number for number in (self._told, self._old) if number >= 0]
 
-    def turn(self) -> None:
+    def turn(self, now: float) -> None:
         """Hear from the other master, and begin when that is wanted."""
         if self.heir:
             self._tell_ready()
@@ -119,16 +126,25 @@ class Upgrade:
                 self.successor,
                 self._server.pid,
             )
+        elif self.state is UpgradeState.STARTING and now >= self._patient_until:
+            self._patient_until = math.inf
+            self._server.log.warning(
+                "The new master (pid:%s) has not said for %g s that it answers requests; see what "
+                "it says in its log. This one (pid:%s) goes on serving.",
+                self.successor,
+                PATIENCE,
+                self._server.pid,
+            )
         # A reload that is under way may still move or take back sockets.
         if self.wanted and self._server.reloading.state is ReloadState.IDLE:
             self.wanted = False
             if not self._server.stopping:
-                self._execute()
+                self._execute(now)
                 self._server.wakeup()  # a HUP may have waited
 
     # The old master's side.
 
-    def _execute(self) -> None:
+    def _execute(self, now: float) -> None:
         server = self._server
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -149,6 +165,7 @@ class Upgrade:
         finally:
             os.close(theirs)
         self._told = ours
+        self._patient_until = now + PATIENCE
         self._output = output
         self.successor = pid
         self._move(UpgradeEvent.EXECUTED)
@@ -196,6 +213,15 @@ class Upgrade:
         os.close(self._told)
         self._told = -1
         return data == _READY
+
+    def stops(self) -> None:
+        """This master is told to stop."""
+        if self.state is UpgradeState.STARTING:
+            self._server.log.warning(
+                "The new master (pid:%s) has not said yet that it answers requests: who comes in "
+                "between waits for it.",
+                self.successor,
+            )
 
     def ended(self, ending: Ending) -> None:
         """The new master has been reaped."""
