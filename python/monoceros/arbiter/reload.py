@@ -137,7 +137,7 @@ class Reload:
             self._take_back(snapshot)
             return
         self._snapshot = snapshot
-        server.warn_of_sharing(candidate.listeners, candidate.cfg)
+        server.leaving.warn_of_sharing(candidate.listeners, candidate.cfg)
         self._commit(candidate, now)
 
     def _prepare(self, cfg: Any) -> Generation:
@@ -226,7 +226,7 @@ class Reload:
                 self._move(ReloadEvent.MOLD_READY)
         if candidate.proven and not self._left:
             self._left = True
-            self._server.leave_addresses(now)
+            self._server.leaving.begin(now)
         if not candidate.proven:
             if candidate.failures and not self._trying(candidate):
                 self._fail(f"The new code does not boot ({candidate.last_failure}).", now)

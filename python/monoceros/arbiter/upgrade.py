@@ -23,6 +23,8 @@ from monoceros.arbiter import states
 from monoceros.arbiter.explain import Ending
 from monoceros.arbiter.signals import SIGNALS, blocked
 from monoceros.arbiter.states import ReloadState, UpgradeEvent, UpgradeState, WorkerState
+from monoceros.errors import ConfigError
+from monoceros.pidfile import Pidfile
 
 if TYPE_CHECKING:
     from monoceros.arbiter.arbiter import Arbiter
@@ -268,8 +270,24 @@ class Upgrade:
         return ended
 
     def _be_promoted(self) -> None:
+        """The old master has ended: this one takes its place, its name and its pidfile."""
+        server = self._server
         self._move(UpgradeEvent.PROMOTED)
-        self._server.promoted()
+        server.log.info("Master has been promoted.")
+        old, server.master_pid = server.master_pid, 0
+        os.environ.pop(handover.PID, None)
+        former, path = server.pidfile, server.pidfile_path(server.cfg)
+        if former is not None and path is not None:
+            server.pidfile = Pidfile(path)
+            try:
+                server.pidfile.create(server.pid, former=old)
+            except ConfigError as error:
+                server.log.error("%s; the pid stays in '%s'", error, former.path)
+                server.pidfile = former
+            else:
+                former.remove()
+        server.take_cfg(server.cfg)
+        server.set_title()
 
     # Both.
 
