@@ -95,14 +95,15 @@ class Upgrade:
     def want(self) -> None:
         """USR2."""
         server = self._server
-        if self.heir:
+        # News of the old master's end may be as young as the signal.
+        if self.heir and not self._old_has_ended():
             server.log.warning(
                 "USR2 is not followed: this master (pid:%s) is a new one itself, and the old one "
                 "(pid:%s) runs still. End one of them first.",
                 server.pid,
                 server.master_pid,
             )
-        elif self.state is not UpgradeState.IDLE:
+        elif self.successor:
             server.log.warning(
                 "USR2 is not followed: a new master (pid:%s) is there already.", self.successor
             )
@@ -138,7 +139,8 @@ class Upgrade:
                 self._server.pid,
             )
         # A reload that is under way may still move or take back sockets.
-        if self.wanted and self._server.reloading.state is ReloadState.IDLE:
+        idle = self.state is UpgradeState.IDLE
+        if self.wanted and idle and self._server.reloading.state is ReloadState.IDLE:
             self.wanted = False
             if not self._server.stopping:
                 self._execute(now)
