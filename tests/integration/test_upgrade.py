@@ -28,8 +28,6 @@ def app(environ, start_response):
     return [f"{{VERSION}} {{os.getppid()}}".encode()]
 """
 
-PRELOAD = pytest.mark.parametrize("preload", [False, True], ids=["plain", "preload"])
-
 
 def start(serve: Serve, *options: str, **more: object) -> Server:
     return serve(
@@ -89,8 +87,9 @@ def wait_answers_of(loads: list[Load], master: int) -> None:
     wait_for(only, 20, f"answers by master {master}")
 
 
-@PRELOAD
-@pytest.mark.parametrize("threads", ["1", "4"])
+@pytest.mark.parametrize(
+    ("threads", "preload"), [("1", False), ("4", True)], ids=["sync", "gthread-preload"]
+)
 def test_new_code_takes_over(serve: Serve, preload: bool, threads: str) -> None:
     """The whole way, under load: pidfiles, titles, log, promotion, and a second upgrade."""
     options = ["--preload"] * preload
@@ -121,6 +120,20 @@ def test_new_code_takes_over(serve: Serve, preload: bool, threads: str) -> None:
         server.succeeded_by(newest)
         wait_answers_of(loads, newest)
     server.wait_log("Master has been promoted.", count=2)
+
+
+def test_an_idle_connection_of_the_old_master_still_brings_its_request(serve: Serve) -> None:
+    """Where a stop would have closed it by then; the old master waits for it."""
+    server = start(serve)
+    with server.connect(30.0) as connection:
+        assert connection.request().body == b"old %d" % server.pid
+        new = upgrade(server)
+        server.send_signal(signal.SIGTERM)
+        server.wait_log("Handling signal: term")
+        holds_for(lambda: len(server.workers()) == 2, 2.6, "the old worker waits")
+        response = connection.request()
+        assert response.body == b"old %d" % server.pid and response.closes
+    server.succeeded_by(new)
 
 
 def test_taking_it_back(serve: Serve) -> None:
