@@ -99,6 +99,9 @@ fn place(listener: RawFd) -> PyResult<Place> {
     Ok(Place::Internet { host: address.ip().to_string(), port: address.port() })
 }
 
+/// Where access lines go, their format (None: JSON), what formats a time, what tells a user.
+type AccessLog = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
+
 #[pymethods]
 impl PyEngine {
     #[new]
@@ -112,7 +115,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<(RawFd, Option<String>, Py<PyAny>, Py<PyAny>)>,
+        access: Option<AccessLog>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
