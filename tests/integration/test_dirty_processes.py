@@ -167,7 +167,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_call(serve: Serve) -> None:
     calling.join(60)
     assert results == ["slept"]
     assert dirty.call("who")["pid"] != pid
-    assert dirty.server.events("close")[0]["pid"] == pid
+    assert dirty.wait_event("close")[0]["pid"] == pid
 
 
 def test_a_call_that_was_not_begun_is_given_to_another_worker(serve: Serve) -> None:
