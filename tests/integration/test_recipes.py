@@ -16,7 +16,8 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -402,12 +403,19 @@ def launch(name: str, recipe: Recipe, place: Place, serve: Serve) -> Server:
     return server
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where a recipe's copy goes: unix sockets in it need a path that is not long."""
+    with tempfile.TemporaryDirectory(prefix="recipe-") as path:
+        yield Path(path) / "copy"
+
+
 @pytest.mark.parametrize("name", [name for name in names() if name != "daemon"])
-def test_a_recipe(name: str, serve: Serve, tmp_path: Path) -> None:
+def test_a_recipe(name: str, folder: Path, serve: Serve) -> None:
     if name in NEEDS:
         pytest.skip(f"needs what is not there yet: {NEEDS[name]}")
     recipe = RECIPES[name]
-    place = prepare(name, recipe, tmp_path / "recipe")
+    place = prepare(name, recipe, folder)
     with contextlib.ExitStack() as stack:
         heard = listen_for_datagrams(recipe, place, stack)
         run(name, recipe, place, serve)
@@ -453,9 +461,9 @@ def run(name: str, recipe: Recipe, place: Place, serve: Serve) -> None:
     recipe.after(server, place.folder)
 
 
-def test_a_daemon(tmp_path: Path) -> None:
+def test_a_daemon(folder: Path) -> None:
     recipe = RECIPES["daemon"]
-    place = prepare("daemon", recipe, tmp_path / "recipe")
+    place = prepare("daemon", recipe, folder)
     port = free_port()
     place.env[EXTRA] = f"--bind 127.0.0.1:{port}"
     subprocess.run(
