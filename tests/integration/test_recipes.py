@@ -40,9 +40,6 @@ from support.tls import HOST, Authority
 from support.tools import need_package
 from support.waiting import wait_for
 
-#: Recipes that cannot work before something else is there, and what that is.
-NEEDS: dict[str, str] = {"tornado": "the worker class"}
-
 #: Seconds to wait for what follows from something that has happened.
 BOUND = 20.0
 
@@ -412,8 +409,6 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", [name for name in names() if name != "daemon"])
 def test_a_recipe(name: str, folder: Path, serve: Serve) -> None:
-    if name in NEEDS:
-        pytest.skip(f"needs what is not there yet: {NEEDS[name]}")
     recipe = RECIPES[name]
     place = prepare(name, recipe, folder)
     with contextlib.ExitStack() as stack:
@@ -494,7 +489,6 @@ def test_a_daemon(folder: Path) -> None:
 
 def test_every_recipe_has_its_entry() -> None:
     assert names() == sorted(RECIPES)
-    assert set(NEEDS) <= set(RECIPES)
     assert len(RECIPES) >= 40
 
 
