@@ -30,6 +30,9 @@ pub struct PyEngine {
     pub lanes: Lanes,
 }
 
+/// How the engine writes access lines by itself: a descriptor, a format, `now` and `user`.
+type AccessLines = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
+
 /// An option that the worker has to give.
 pub fn option<'py, T: FromPyObjectOwned<'py>>(
     options: &Bound<'py, PyDict>,
@@ -99,9 +102,6 @@ fn place(listener: RawFd) -> PyResult<Place> {
     Ok(Place::Internet { host: address.ip().to_string(), port: address.port() })
 }
 
-/// Where access lines go, their format (None: JSON), what formats a time, what tells a user.
-type AccessLog = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
-
 #[pymethods]
 impl PyEngine {
     #[new]
@@ -115,7 +115,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<AccessLog>,
+        access: Option<AccessLines>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
