@@ -28,6 +28,9 @@ pub struct PyEngine {
     wsgi: Arc<Wsgi>,
 }
 
+/// Descriptor, format (None: JSON), and the two callables of `Access`.
+type HowToLog = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
+
 /// An option that the worker has to give.
 pub fn option<'py, T: FromPyObjectOwned<'py>>(
     options: &Bound<'py, PyDict>,
@@ -110,7 +113,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<(RawFd, Option<String>, Py<PyAny>, Py<PyAny>)>,
+        access: Option<HowToLog>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
