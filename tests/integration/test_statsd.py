@@ -59,6 +59,7 @@ def test_metrics_of_requests_workers_and_the_log(
             "request.status.200:1|c": 5,
             "request.status.404:1|c": 1,
             "request.status.500:1|c": 1,
+            "request.status.400:1|c": 1,
             "log.exception:1|c": 1,
             "log.warning:1|c": 1,
             "workers:3|g": 1,

@@ -30,7 +30,8 @@ pub struct PyEngine {
     pub lanes: Lanes,
 }
 
-/// How the engine writes access lines by itself: a descriptor, a format, `now` and `user`.
+/// How the engine writes access lines by itself: a descriptor, a format (None: JSON), and the two
+/// callables of `Access`.
 type AccessLines = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
 
 /// An option that the worker has to give.

@@ -201,6 +201,8 @@ def _channel(address: StatsdAddress | None) -> Datagrams | None:
         found = socket.getaddrinfo(*address, 0, socket.SOCK_DGRAM)
     except OSError as error:
         raise ConfigError(f"statsd_host: {_name(address)} cannot be used: {error}") from error
+    # As ever, a name is first of all one of IPv4.
+    found.sort(key=lambda each: each[0] != socket.AF_INET)
     return Datagrams(found[0][0], found[0][4])
 
 

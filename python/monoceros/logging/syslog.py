@@ -85,11 +85,15 @@ class _Stream:
         # A signal handler that logs may come in between: then it only queues.
         self._flushing = False
 
-    def open(self) -> None:
-        """Connect, waiting a moment. Raises OSError when it fails within it."""
-        self._owner = os.getpid()
+    def open(self, patience: float = 0.0) -> None:
+        """Connect, waiting so many seconds. Raises OSError when it fails within them, or has just
+        failed."""
+        if self._owner != os.getpid():
+            self._forget_parents()
+        if self._error is not None and time.monotonic() < self._retry_at:
+            raise self._error
         self._connect()
-        self._advance(FIRST_PATIENCE)
+        self._advance(patience)
         if self._state is _State.CLOSED and self._error is not None:
             raise self._error
 
@@ -272,16 +276,19 @@ class PatientSyslogHandler(SysLogHandler):
             return list(unix.values()) if self._kind is None else [unix[self._kind]]
         host, port = self._place
         assert self._kind is not None
-        found = socket.getaddrinfo(host, port, 0, self._kind)
-        family, _, _, _, address = found[0]
         channel = Datagrams if self._kind is socket.SOCK_DGRAM else _Stream
-        return [channel(family, address)]
+        # A name may lead to several places, of which syslog listens at one: localhost does.
+        found = socket.getaddrinfo(host, port, 0, self._kind)
+        return [channel(family, address) for family, _, _, _, address in found]
 
     def _open_first(self) -> None:
         """Find the channel that works. When none does, the first record says so."""
         for channel in self._channels:
             try:
-                channel.open()
+                if isinstance(channel, _Stream):
+                    channel.open(FIRST_PATIENCE)
+                else:
+                    channel.open()
             except OSError:
                 continue
             self._channel = channel
@@ -346,7 +353,8 @@ class PatientSyslogHandler(SysLogHandler):
                 self._change_channel()
 
     def _change_channel(self) -> bool:
-        """A syslog that was restarted may have a socket of the other kind: see whether it has."""
+        """Syslog may be at another address of its host, or have a unix socket of the other kind:
+        see whether it has."""
         for other in self._channels:
             if other is self._channel:
                 continue

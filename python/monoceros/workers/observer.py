@@ -143,9 +143,10 @@ def make_observer(
     settings = worker.cfg.settings
     debug = worker.log.error_log.isEnabledFor(logging.DEBUG)
     default_hooks = settings["pre_request"].is_default and settings["post_request"].is_default
-    # A logger that is not ours may do anything in access().
+    # A logger that says nothing of itself may do anything in access().
     wants = getattr(worker.log, "wants_every_request", None)
-    logs = not engine_logs and (wants is None or wants())
+    wanted = getattr(worker.log, "access_log_enabled", True) if wants is None else wants()
+    logs = wanted and not engine_logs
     if default_hooks and not debug and not logs and not routed:
         return None
     return Observer(worker, routed=routed)

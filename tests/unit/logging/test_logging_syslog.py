@@ -12,6 +12,7 @@ from monoceros.config.log_addresses import parse_syslog_address
 from monoceros.logging import datagrams, syslog
 from monoceros.logging.syslog import PatientSyslogHandler
 from support.daemons import BOUND, Daemon
+from support.ports import free_port
 from support.waiting import wait_for
 
 
@@ -64,6 +65,27 @@ def test_a_restarted_syslog_may_have_the_other_kind_of_socket(
         say(handler, "two")
         say(handler, "three")
         daemon.wait_for("<14>two\0<14>three\0")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_every_address_of_a_host_is_tried(
+    handlers: list[logging.Handler], monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind
+) -> None:
+    """A name as localhost leads to several, and syslog listens at one of them."""
+    with Daemon(("127.0.0.1", free_port()), kind) as daemon:
+        found = [
+            (socket.AF_INET, kind, 0, "", (host, daemon.port))
+            for host in ("127.0.0.2", "127.0.0.1")
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: found)
+        scheme = "udp" if kind is socket.SOCK_DGRAM else "tcp"
+        handler = make(f"{scheme}://somewhere:{daemon.port}", handlers)
+
+        def told() -> bool:
+            say(handler, "found")
+            return "<14>found" in daemon.text
+
+        wait_for(told, BOUND, "a record")
 
 
 def test_records_wait_for_a_stream_and_come_in_order(

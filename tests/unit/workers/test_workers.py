@@ -30,9 +30,6 @@ class Log:
         self.error_log.propagate = False
         self.lines: list[Any] = []
 
-    def wants_every_request(self) -> bool:
-        return self.access_log_enabled
-
     def access(self, *arguments: Any) -> None:
         self.lines.append(arguments)
 
