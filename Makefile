@@ -64,8 +64,8 @@ soak: $(VENV)/.built # Load of all kinds for ten minutes, attacks, uploads of 2 
 
 # What the kernel seldom answers, on order: see crates/engine/src/faults.rs.
 .PHONY: test-faults
-test-faults: $(VENV)/.requirements # Run a part of the tests with faults of the kernel injected
-	tests/faults/run
+test-faults: $(VENV)/.requirements # Run tests with faults of the kernel injected; WHOLE=1 for all of them
+	tests/faults/run $(if $(WHOLE),--whole)
 
 .PHONY: lint
 lint: lint-python lint-rust # Check style and types, Python and Rust
@@ -75,13 +75,17 @@ lint-python: $(VENV)/.built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict python/monoceros
-	$(BIN)/mypy --strict benchmarks examples/boulder
+	$(BIN)/mypy --strict benchmarks examples/boulder docs
 	$(BIN)/python -m mypy.stubtest monoceros._core
 
 .PHONY: lint-rust
 lint-rust: $(VENV)/.requirements
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: docs
+docs: $(VENV)/.requirements # Make docs/settings.md and docs/compat.md from the code
+	PYTHONPATH=python $(BIN)/python docs/generate.py
 
 .PHONY: bench
 bench: $(VENV)/.built # Measure us beside our peers; QUICK=1 for a short run, ARGS="--only plain" for a part
@@ -92,8 +96,9 @@ fuzz: $(VENV)/.requirements # Fuzz the parsers; ARGS go to fuzz/run
 	fuzz/run $(ARGS)
 
 .PHONY: build
-build: $(VENV)/.requirements # Build the wheel into dist/
+build: $(VENV)/.requirements # Build the wheels into dist/: monoceros, and monoceros-gunicorn
 	$(BIN)/maturin build --release --strip --interpreter $(BIN)/python --out dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./compat
 
 .PHONY: clean
 clean: # Remove what these verbs have built; what fuzzing has found stays

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from support.quiet import presence
-from support.server import APPS
+from support.server import APPS, TESTS
 from support.serving import Serve
 
 # Tests share a few functions with the apps that run in the server.
 sys.path.insert(0, str(APPS))
+# What the documentation says of the contract is held against the server.
+sys.path.insert(0, str(TESTS.parent / "docs"))
 
 _SERVE = pytest.StashKey[Serve]()
 

@@ -463,6 +463,28 @@ class _Observer(Protocol):
         could not be made. Not called for a request that passed its deadline: its incident is the
         report. What this raises goes to the log and changes nothing."""
 
+    def refused(self, environ: dict[str, Any], status: int, /) -> object:
+        """The engine has refused a request. `environ` has what is known: REQUEST_METHOD, RAW_URI,
+        PATH_INFO, QUERY_STRING, SERVER_PROTOCOL ("-" for what has not come) and REMOTE_ADDR."""
+
+@final
+class Job:
+    """A request, or something else that has to be done where the app runs. The engine makes
+    these."""
+
+    @property
+    def request(self) -> int | None:
+        """Number of the request in its worker, from 1; None where it is no request."""
+
+    @property
+    def explains(self) -> int | None:
+        """There is nothing to run: the arbiter reports the request of this number, whose stack
+        only its greenlet has."""
+
+    def run(self) -> None:
+        """Do it, in a greenlet of its own; once. Raises SystemExit and KeyboardInterrupt of the
+        app: the worker is to end."""
+
 @final
 class Engine:
     """The connections of one worker, and its app threads. Made after fork, once per worker.
@@ -490,7 +512,8 @@ class Engine:
     - `body_buffer`: bytes of a request body kept in memory; `spool_dir` (str or None, which means
       the system's folder for temporary files): where bodies beyond that go;
     - `limit_request_line`, `limit_request_field_size` (bytes), `limit_request_fields` (number);
-    - `sendfile` (bool): let the kernel send files; `server_software`: `SERVER_SOFTWARE`;
+    - `sendfile` (bool): let the kernel send files; `server`: value of the Server field, "" for
+      none; `server_software`: `SERVER_SOFTWARE`;
     - `lifeline`: a descriptor that hangs up when the arbiter is gone, or None.
 
     Further options are ignored. `scoreboard`, `slot`: where the engine notes what it does.
@@ -499,8 +522,15 @@ class Engine:
     logging, a text, and an exception or None; without it nothing is said.
 
     `access`: how the engine writes access lines by itself, once for every request and without
-    an observer: a descriptor, a format that `writes_access_format` accepts, what gives the local
-    time as lines show it (asked once a second), and what gives the user of an environ or None.
+    an observer: a descriptor, a format that `writes_access_format` accepts (None: JSON), what
+    gives the time as lines show it for a second since 1970 (for JSON without fractions and zone,
+    in UTC), and what gives the user of an environ or None. Requests that the engine refuses have
+    lines too; an observer is told of them by `refused`.
+
+    `wait_writable`: the app runs in greenlets of one thread, `threads` at a time, which `take`s
+    jobs instead of calling `run`. This is called with a descriptor and seconds (None: any time),
+    in a greenlet; it lets others run until the descriptor takes more, and says whether it does. A
+    negative descriptor never does.
 
     Raises OSError when the kernel refuses what the engine needs, ValueError for a format that it
     cannot write.
@@ -515,11 +545,12 @@ class Engine:
         slot: int,
         *,
         observer: _Observer | None = None,
-        access: tuple[int, str, Callable[[], str], Callable[[dict[str, Any]], str | None]]
+        access: tuple[int, str | None, Callable[[int], str], Callable[[dict[str, Any]], str | None]]
         | None = None,
         errors: Any = None,
         log: Callable[[int, str, Any], object] | None = None,
         tls: TlsStore | None = None,
+        wait_writable: Callable[[int, float | None], bool] | None = None,
     ) -> Engine: ...
     def run(self) -> None:
         """Be an app thread until the engine has drained or stopped.
@@ -528,6 +559,21 @@ class Engine:
         more. Python's signal handlers run in here when it is called from the main thread; what
         they raise leaves this call, and so does what the app raises beside Exception.
         """
+
+    def take(self) -> Job | None:
+        """The next job for a greenlet; None when there is none now. Never waits. Python's signal
+        handlers run in here."""
+
+    def ready_fd(self) -> int:
+        """A descriptor that is readable when there is a job, or the engine has ended; -1 without
+        `wait_writable`."""
+
+    def write_lines(self) -> None:
+        """Write the access lines that the greenlets' requests have left behind."""
+
+    @property
+    def ended(self) -> bool:
+        """It has drained or stopped; `take` may still give jobs that close what is left."""
 
     def wait(self, timeout: float) -> bool:
         """For a main thread that is not an app thread: sleep until the engine has ended (True),

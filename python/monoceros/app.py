@@ -21,8 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from monoceros import compat
+from monoceros.bind_check import check_addresses
 from monoceros.config import Config
-from monoceros.config.files import load_config_file
+from monoceros.config.files import load_config_file, read_config_file
 from monoceros.config.setting import current_directory
 from monoceros.config.settings.sources import DEFAULT_CONFIG_FILES
 from monoceros.errors import (
@@ -50,6 +52,8 @@ class BaseApplication:
     cfg: Config
 
     def __init__(self, usage: str | None = None, prog: str | None = None) -> None:
+        # Before any code of the operator's: it may import Gunicorn's names.
+        compat.install()
         self.usage = usage
         self.prog = prog
         self.callable: Callable[..., Any] | None = None
@@ -183,7 +187,7 @@ class Application(BaseApplication):
         named = options.config or (environment and environment.config) or named
         location = named or find_default_config_file()
         if location:
-            load_config_file(self.cfg, location)
+            self.load_config_from_file(location)
         for source in (environment, options):
             for name, value in vars(source).items() if source else ():
                 if value is not None and name != "args":
@@ -191,6 +195,22 @@ class Application(BaseApplication):
         if location:
             self.cfg.set("config", location)
         self.chdir()
+
+    def load_config_from_file(self, filename: str) -> dict[str, Any]:
+        """Read a config file into ``self.cfg``; its names. Raises ConfigError."""
+        return self.load_config_from_module_name_or_filename(filename)
+
+    def load_config_from_module_name_or_filename(self, location: str) -> dict[str, Any]:
+        """The same for PATH, file:PATH and python:MODULE."""
+        return load_config_file(self.cfg, location)
+
+    def get_config_from_filename(self, filename: str) -> dict[str, Any]:
+        """The names of a config file, without an effect. Raises ConfigError."""
+        return read_config_file(f"file:{filename}")
+
+    def get_config_from_module_name(self, module_name: str) -> dict[str, Any]:
+        """The names of a module, without an effect. Raises ConfigError."""
+        return read_config_file(f"python:{module_name}")
 
     def parse_environment(self, parser: argparse.ArgumentParser) -> argparse.Namespace | None:
         """The options in MONOCEROS_CMD_ARGS or GUNICORN_CMD_ARGS; None where neither is set."""
@@ -216,12 +236,19 @@ class Application(BaseApplication):
         super().run()
 
     def check(self) -> int:
-        """Load the app and the log configuration as a worker would; the exit status, 0 or 1."""
+        """Try what a start would need, and load the app; the exit status, 0 or 1.
+
+        The addresses are looked at and not taken: the server that runs may go on.
+        """
         os.environ.update(self.cfg.env)
         # What is found out here is for the terminal, not for the log file.
         self.cfg.set("capture_output", False)
         try:
-            self.cfg.logger_class(self.cfg)
+            check_addresses(self.cfg.address)
+            logger = self.cfg.logger_class(self.cfg)
+            worker_class = self.cfg.worker_class
+            if hasattr(worker_class, "check_config"):
+                worker_class.check_config(self.cfg, logger)
         except Exception as error:
             fail(error)
         if self.cfg.is_ssl:
@@ -292,6 +319,10 @@ class WSGIApplication(Application):
             from monoceros.paste_deploy import load_app
 
             return load_app(self.app_uri, self.cfg.paste_global_conf)
+        return self.load_wsgiapp()
+
+    def load_wsgiapp(self) -> Callable[..., Any]:
+        """The app that `app_uri` names."""
         return import_app(self.app_uri)
 
 

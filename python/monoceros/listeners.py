@@ -91,6 +91,8 @@ class Listener:
 
     def __str__(self) -> str:
         scheme = "https" if getattr(self.conf, "is_ssl", False) else "http"
+        if getattr(self.conf, "protocol", "http") == "uwsgi":
+            scheme = "suwsgi" if scheme == "https" else "uwsgi"
         try:
             name = self.sock.getsockname()
         except OSError:
@@ -275,7 +277,8 @@ def _open_unix(path: str, conf: Any) -> Listener:
         _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        before = os.umask(conf.umask)
+        mode = conf.socket_mode
+        before = os.umask(conf.umask if mode is None else 0o777 & ~mode)
         try:
             sock.bind(path)
         finally:

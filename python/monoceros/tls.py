@@ -8,7 +8,8 @@ from monoceros.errors import ConfigError
 
 
 def open_store(cfg: Any, former: _core.TlsStore | None = None) -> _core.TlsStore | None:
-    """Read and check certificates and keys; None where the configuration wants no TLS.
+    """Read and check certificates and keys; None where the configuration wants no TLS, and for
+    worker classes that bring a TLS of their own.
 
     Args:
         cfg: the configuration.
@@ -17,7 +18,7 @@ def open_store(cfg: Any, former: _core.TlsStore | None = None) -> _core.TlsStore
     Raises:
         ConfigError: something cannot be read or used; one line that says what and why.
     """
-    if not cfg.is_ssl:
+    if not cfg.is_ssl or not getattr(cfg.worker_class, "uses_engine", False):
         return None
     pairs = [(cfg.certfile, cfg.keyfile or cfg.certfile)]
     pairs += [_split(text) for text in cfg.sni_certs]

@@ -2,40 +2,23 @@
 
 import hashlib
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from support.client import get
 from support.load import Load
 from support.ports import free_port
-from support.server import Server
+from support.programs import Programs, Proxy, nginx_http, serves, upstream_of
 from support.serving import Serve
 from support.tools import need_tool
 from support.waiting import wait_for
 
 LARGE = b"0123456789abcdef" * 300_000
 
+#: The inside of nginx's server block.
 NGINX = """
-daemon off;
-master_process off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    client_max_body_size 100m;
-    upstream app {{ server {upstream}; keepalive 16; }}
-    server {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass http://app;
@@ -45,8 +28,6 @@ http {{
             proxy_request_buffering {buffering};
             proxy_next_upstream off;
         }}
-    }}
-}}
 """
 
 HAPROXY = """
@@ -67,42 +48,6 @@ backend app
     server one {upstream} check inter 200
 """
 
-Proxy = tuple[str, int]
-
-
-class Programs:
-    """Programs started for a test, ended by their own pid."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def start(self, arguments: list[str], address: Proxy, ready: Callable[[], bool]) -> Proxy:
-        log = (self.folder / "proxy.out").open("wb")
-        with log:
-            process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
-            )
-        self._running.append(process)
-
-        def up() -> bool:
-            text = (self.folder / "proxy.out").read_text(errors="replace")
-            assert process.poll() is None, f"{arguments[0]} ended: {text}"
-            return ready()
-
-        wait_for(up, 10.0, f"{arguments[0]} to serve")
-        return address
-
-    def end(self) -> None:
-        for process in self._running:
-            process.terminate()
-        for process in self._running:
-            try:
-                process.wait(10.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10.0)
-
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Programs]:
@@ -113,30 +58,11 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     running.end()
 
 
-def serves(address: Proxy) -> Callable[[], bool]:
-    def ready() -> bool:
-        try:
-            return get(address).status == 200
-        except OSError:
-            return False
-
-    return ready
-
-
 def nginx(programs: Programs, upstream: str, version: str = "1.1", buffering: str = "on") -> Proxy:
-    program = need_tool("nginx")
-    address = ("127.0.0.1", free_port())
-    text = NGINX.format(
-        folder=programs.folder,
-        upstream=upstream,
-        port=address[1],
-        version=version,
-        buffering=buffering,
-    )
-    path = programs.folder / "nginx.conf"
-    path.write_text(text)
-    arguments = [program, "-e", str(programs.folder / "start.log"), "-c", str(path)]
-    return programs.start(arguments, address, serves(address))
+    port = free_port()
+    site = NGINX.format(port=port, version=version, buffering=buffering)
+    upstreams = f"server {upstream}; keepalive 16;"
+    return programs.nginx(port, nginx_http(programs.folder, site, upstreams))
 
 
 def haproxy(programs: Programs, upstream: str) -> Proxy:
@@ -145,12 +71,6 @@ def haproxy(programs: Programs, upstream: str) -> Proxy:
     path = programs.folder / "haproxy.cfg"
     path.write_text(HAPROXY.format(port=address[1], upstream=upstream))
     return programs.start([program, "-db", "-f", str(path)], address, serves(address))
-
-
-def upstream_of(server: Server) -> str:
-    if isinstance(server.address, str):
-        return f"unix:{server.address}"
-    return f"{server.address[0]}:{server.address[1]}"
 
 
 def exercise(address: Proxy) -> None:

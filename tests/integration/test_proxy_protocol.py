@@ -12,9 +12,9 @@ import pytest
 
 from support.client import DELIVERIES, Connection, format_request
 from support.ports import free_port
+from support.programs import Programs, serves, upstream_of
 from support.serving import Serve
 from support.tools import need_file, need_tool
-from support.waiting import wait_for
 
 INVALID = "Invalid request from ip="
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -325,51 +325,27 @@ backend app
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+def programs(tmp_path: Path) -> Iterator[Programs]:
     """Proxies that a test starts are ended with it."""
-    running: list[subprocess.Popen[bytes]] = []
+    running = Programs(tmp_path)
     yield running
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(10.0)
-
-
-def start(
-    running: list[subprocess.Popen[bytes]], arguments: list[str], folder: Path, port: int
-) -> tuple[str, int]:
-    with (folder / "proxy.out").open("ab") as log:
-        running.append(
-            subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        )
-
-    def up() -> bool:
-        assert running[-1].poll() is None, (folder / "proxy.out").read_text(errors="replace")
-        try:
-            with Connection(("127.0.0.1", port)) as connection:
-                return connection.request().status == 200
-        except Exception:
-            return False
-
-    wait_for(up, 10.0, f"{arguments[0]} to serve")
-    return "127.0.0.1", port
+    running.end()
 
 
 @pytest.mark.parametrize("mode", ["tcp", "http"])
 @pytest.mark.parametrize(
     "send", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,ssl"]
 )
-def test_haproxy(
-    serve: Serve, tmp_path: Path, proxy: list[subprocess.Popen[bytes]], mode: str, send: str
-) -> None:
+def test_haproxy(serve: Serve, programs: Programs, mode: str, send: str) -> None:
     """Its health checks (LOCAL, UNKNOWN) find the server well, and clients are who they are."""
     program = need_tool("haproxy")
     server = serve("probes:app", "--proxy-protocol", "--threads", "2", probe=None)
     port = free_port()
-    path = tmp_path / "haproxy.cfg"
+    path = programs.folder / "haproxy.cfg"
     text = HAPROXY.format(mode=mode, port=port, upstream=server.address[1], send=send)
     path.write_text(text)
-    address = start(proxy, [program, "-db", "-f", str(path)], tmp_path, port)
+    address = ("127.0.0.1", port)
+    programs.start([program, "-db", "-f", str(path)], address, serves(address))
     for source in ("127.0.0.1", "127.0.0.9"):
         with Connection(address) as connection:
             connection.sock.close()
@@ -386,33 +362,23 @@ def test_haproxy(
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-{modules}
-events {{ worker_connections 64; }}
 stream {{
     server {{
         listen 127.0.0.1:{port};
-        proxy_pass 127.0.0.1:{upstream};
+        proxy_pass {upstream};
         proxy_protocol on;
     }}
 }}
 """
 
 
-def test_nginx(serve: Serve, tmp_path: Path, proxy: list[subprocess.Popen[bytes]]) -> None:
-    program = need_tool("nginx")
-    built_in = "--with-stream " in version_of(program)
+def test_nginx(serve: Serve, programs: Programs) -> None:
+    built_in = "--with-stream " in version_of(need_tool("nginx"))
     load = "" if built_in else f"load_module {need_file(STREAM_MODULE)};"
     server = serve("probes:app", "--proxy-protocol", "v1", probe=None)
     port = free_port()
-    path = tmp_path / "nginx.conf"
-    text = NGINX.format(folder=tmp_path, modules=load, port=port, upstream=server.address[1])
-    path.write_text(text)
-    arguments = [program, "-e", str(tmp_path / "start.log"), "-c", str(path)]
-    address = start(proxy, arguments, tmp_path, port)
+    settings = NGINX.format(port=port, upstream=upstream_of(server))
+    address = programs.nginx(port, settings, load=load)
     with Connection(address) as connection:
         own = connection.sock.getsockname()
         for _ in range(2):

@@ -10,9 +10,8 @@ import httpx
 import pytest
 import requests
 
-from integration.test_proxies import Programs
-from support.client import get
 from support.ports import free_port
+from support.programs import Programs, nginx_http, serves, upstream_of
 from support.server import Server
 from support.serving import Serve
 from support.tls import HOST, Authority
@@ -135,23 +134,8 @@ def test_wrk(server: Server) -> None:
         assert b"Non-2xx" not in result.stdout, result.stdout
 
 
+#: The inside of nginx's server block.
 NGINX = """
-daemon off;
-master_process off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    client_max_body_size 100m;
-    upstream app {{ server {upstream}; keepalive 16; }}
-    server {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass https://app;
@@ -163,8 +147,6 @@ http {{
             proxy_ssl_server_name on;
             proxy_next_upstream off;
         }}
-    }}
-}}
 """
 
 HAPROXY = """
@@ -188,31 +170,23 @@ backend app
 @pytest.mark.parametrize("program", ["nginx", "haproxy"])
 def test_proxies(server: Server, authority: Authority, tmp_path: Path, program: str) -> None:
     """A proxy that encrypts towards the server: uploads, downloads, many requests."""
-    tool = need_tool(program)
     folder = tmp_path / "proxy"
     folder.mkdir()
     port = free_port()
-    host, upstream = server.address
-    text = NGINX if program == "nginx" else HAPROXY
-    config = folder / "proxy.conf"
-    config.write_text(
-        text.format(
-            folder=folder, port=port, upstream=f"{host}:{upstream}", authority=authority.file
-        )
-    )
-    own = ["-e", str(folder / "start.log"), "-c"] if program == "nginx" else ["-db", "-f"]
-    arguments = [tool, *own, str(config)]
     programs = Programs(folder)
-    address = ("127.0.0.1", port)
-
-    def ready() -> bool:
-        try:
-            return get(address, "/", 5.0).status == 200
-        except OSError:
-            return False
-
+    upstream = upstream_of(server)
+    text = NGINX if program == "nginx" else HAPROXY
+    text = text.format(port=port, upstream=upstream, authority=authority.file)
     try:
-        programs.start(arguments, address, ready)
+        if program == "nginx":
+            upstreams = f"server {upstream}; keepalive 16;"
+            programs.nginx(port, nginx_http(folder, text, upstreams))
+        else:
+            config = folder / "haproxy.cfg"
+            config.write_text(text)
+            address = ("127.0.0.1", port)
+            arguments = [need_tool(program), "-db", "-f", str(config)]
+            programs.start(arguments, address, serves(address))
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             for _ in range(50):
                 assert client.get("/").text == "hello, world\n"

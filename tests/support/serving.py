@@ -21,8 +21,10 @@ OWN_FLAGS = frozenset(
         "--limit-request-body",
         "--body-min-rate",
         "--queue-timeout",
+        "--socket-mode",
         "--respawn-backoff",
         "--handshake-timeout",
+        "--access-log-json",
         "--sni-cert",
     }
 )

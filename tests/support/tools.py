@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +22,12 @@ def need_tool(name: str) -> str:
 def need_file(path: str) -> str:
     """The same for a part of a program that lies in a file of its own."""
     return path if Path(path).exists() else _missing(path)
+
+
+def need_package(name: str) -> None:
+    """The same for a Python package, by the name that is imported."""
+    if find_spec(name) is None:
+        _missing(f"the package {name}")
 
 
 def _missing(name: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import textwrap
@@ -94,13 +95,33 @@ def test_a_bad_command_line_is_status_2(monoceros: Command, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("--worker-clas sync app", ""),  # short for --worker-class
+        ("--worker-klass sync app", "; did you mean --worker-class?"),
+        ("--keepalive=5 app", "; did you mean --keep-alive?"),
+        ("--limit-request-field-size=5 app", "; did you mean --limit-request-field_size?"),
+        ("--access-log-format x app", "; did you mean --access-logformat?"),
+        ("--zzz app", ""),
+        ("-z app", ""),
+    ],
+)
+def test_a_flag_that_nobody_knows_is_put_right(monoceros: Command, line: str, hint: str) -> None:
+    status, _, stderr = monoceros(f"{line} --check-config")
+    if hint:
+        assert status == 2
+        assert stderr.splitlines()[-1].endswith(hint)
+    assert "did you mean" in stderr if hint else "did you mean" not in stderr
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("", "No application module specified."),
         ("--workers -3 app", "workers: must be 0 or more, not -3"),
         ("--workers=-3 app", "workers: must be 0 or more, not -3"),
         ("-k nope app", "class uri 'nope' invalid or not found: "),
-        ("-k gevent app", "this release has no worker class 'gevent'; use 'gthread'"),
+        ("-k asgi app", "this release has no worker class 'asgi'"),
         ("-k no_such.Worker app", "class uri 'no_such.Worker' invalid or not found: "),
         ("-k plain.Worker --logger-class os.nope app", "class uri 'os.nope' invalid or not found"),
         ("-b 127.0.0.1:99999 app", "invalid address '127.0.0.1:99999' to bind: the port"),
@@ -169,11 +190,11 @@ def test_a_config_file_that_exits_is_obeyed(monoceros: Command, project: Path) -
 def test_warnings_of_the_configuration_are_lines_on_standard_error(
     monoceros: Command, project: Path
 ) -> None:
-    write(project / "gunicorn.conf.py", "wrokers = 3\nstatsd_host = 'localhost:8125'\n")
+    write(project / "gunicorn.conf.py", "wrokers = 3\nhttp2_cleartext = True\n")
     assert monoceros(f"{CHECK} app") == (
         0,
         "",
-        "statsd_host is not supported by this release and has no effect\n"
+        "http2_cleartext is not supported by this release and has no effect\n"
         "config file ./gunicorn.conf.py: no setting is called 'wrokers'; "
         "did you mean 'workers'?\n",
     )
@@ -246,6 +267,52 @@ class TestCheckConfig:
         assert blank == ""
         assert error.startswith("Error: ")
         assert named in error
+
+    @pytest.mark.parametrize(
+        ("bind", "reason"),
+        [
+            ("192.0.2.1:8000", "192.0.2.1:8000: Cannot assign requested address"),
+            ("[2001:db8::1]:8000", "[2001:db8::1]:8000: "),
+            ("no-such-host.invalid:80", "no-such-host.invalid:80: "),
+            ("unix:nowhere/s.sock", "unix:nowhere/s.sock: there is no folder 'nowhere'"),
+            ("unix:app.py", "unix:app.py: a file that is no socket is there"),
+            ("fd://987", "fd://987: Bad file descriptor"),
+            ("fd://1", "fd://1: it is no socket"),
+        ],
+    )
+    def test_addresses_are_checked(self, monoceros: Command, bind: str, reason: str) -> None:
+        status, stdout, stderr = monoceros(f"{CHECK} app -b 127.0.0.1:8000 -b {bind}")
+        assert (status, stdout) == (1, "")
+        blank, error = stderr.splitlines()
+        assert blank == ""
+        assert error.startswith(f"Error: Can't listen on {reason}")
+
+    def test_addresses_are_not_taken(self, monoceros: Command, project: Path) -> None:
+        # As beside the server that is to be replaced.
+        with socket.socket() as other, socket.socket(socket.AF_UNIX) as local:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            local.bind(str(project / "s.sock"))
+            local.listen()
+            line = f"{CHECK} app -b 127.0.0.1:{other.getsockname()[1]} -b unix:s.sock"
+            assert monoceros(line + " -b unix:new.sock") == (0, "", "")
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(project / "s.sock"))
+        assert not (project / "new.sock").exists()
+
+    def test_the_worker_class_is_asked(self, monoceros: Command, project: Path) -> None:
+        write(
+            project / "strict.py",
+            """
+            class Worker:
+                @classmethod
+                def check_config(cls, cfg, log):
+                    raise RuntimeError(f"{cfg.threads} threads are not for me")
+            """,
+        )
+        status, _, stderr = monoceros("--check-config -k strict.Worker --threads 3 app")
+        assert status == 1
+        assert stderr == "\nError: 3 threads are not for me\n"
 
     def test_what_is_found_out_is_shown_where_it_was_asked_for(
         self, monoceros: Command, project: Path

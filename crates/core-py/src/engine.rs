@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustix::net::{AddressFamily, getsockname};
 
+use crate::job::{Job, Lanes};
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
 use crate::tls::PyTlsStore;
@@ -24,8 +25,9 @@ use crate::wsgi::{Access, AppError, Facts, Local, Place, Wsgi};
 /// A worker's engine.
 #[pyclass(frozen, name = "Engine", module = "monoceros._core")]
 pub struct PyEngine {
-    engine: Engine<Wsgi>,
-    wsgi: Arc<Wsgi>,
+    pub engine: Engine<Wsgi>,
+    pub wsgi: Arc<Wsgi>,
+    pub lanes: Lanes,
 }
 
 /// An option that the worker has to give.
@@ -100,7 +102,7 @@ fn place(listener: RawFd) -> PyResult<Place> {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None))]
+    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None, wait_writable=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords, as Python has them")]
     fn new(
         py: Python<'_>,
@@ -110,10 +112,11 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<(RawFd, String, Py<PyAny>, Py<PyAny>)>,
+        access: Option<(RawFd, Option<String>, Py<PyAny>, Py<PyAny>)>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
+        wait_writable: Option<Py<PyAny>>,
     ) -> PyResult<PyEngine> {
         let errors = match errors {
             Some(errors) => errors,
@@ -121,7 +124,10 @@ impl PyEngine {
         };
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         let server_software: String = option(options, "server_software")?;
-        let server = server_software.split('/').next().unwrap_or_default().as_bytes().to_vec();
+        let server = option::<String>(options, "server")?.into_bytes();
+        if server.iter().any(|byte| byte.is_ascii_control()) {
+            return Err(PyValueError::new_err("the Server field has a control character"));
+        }
         let facts = Facts {
             multithread: option(options, "multithread")?,
             multiprocess: option::<u32>(options, "workers")? > 1,
@@ -134,17 +140,21 @@ impl PyEngine {
         let access = match access {
             None => None,
             Some((file, format, now, user)) => {
-                let access = Access::new(py, file, &format, now, user);
+                let access = Access::new(py, file, format.as_deref(), now, user);
                 let complaint = "this access log format needs an observer";
                 Some(access.ok_or_else(|| PyValueError::new_err(complaint))?)
             }
         };
         let sendfile = option(options, "sendfile")?;
-        let wsgi = Arc::new(Wsgi { app, facts, places, observer, access, log, sendfile, server });
+        let tells_refusals = access.is_some() || observer.is_some();
         let board = Arc::clone(&scoreboard.get().board);
-        let engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
+        let mut engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
+        engine_options.tells_refusals = tells_refusals;
+        engine_options.cooperative = wait_writable.is_some();
+        let wsgi =
+            Wsgi { app, facts, places, observer, access, log, sendfile, server, wait_writable };
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
-        Ok(PyEngine { engine, wsgi })
+        Ok(PyEngine { engine, wsgi: Arc::new(wsgi), lanes: Lanes::default() })
     }
 
     /// Be an app thread until the engine has ended.
@@ -182,6 +192,7 @@ impl PyEngine {
                     py.check_signals()?;
                     None
                 }
+                Next::Explain(_) => unreachable!("only greenlets are explained"),
                 Next::Done => return Ok(()),
             };
             next = match served {
@@ -197,6 +208,27 @@ impl PyEngine {
                 None => py.detach(|| self.engine.next(&mut thread)),
             };
         }
+    }
+
+    /// What a greenlet has to do next. None: nothing now.
+    fn take(slf: Bound<'_, Self>) -> PyResult<Option<Job>> {
+        Job::take(slf)
+    }
+
+    /// Readable when there is something to take; -1 where the worker is not cooperative.
+    fn ready_fd(&self) -> RawFd {
+        self.engine.hub_event().unwrap_or(-1)
+    }
+
+    /// Write the access lines that wait.
+    fn write_lines(&self, py: Python<'_>) {
+        py.detach(|| self.lanes.write_lines(&self.engine, true));
+    }
+
+    /// It has drained or stopped.
+    #[getter]
+    fn ended(&self) -> bool {
+        self.engine.has_ended()
     }
 
     /// For a main thread that is not an app thread.

@@ -2,6 +2,7 @@
 
 mod capi;
 mod engine;
+mod job;
 mod process;
 mod scoreboard;
 mod tls;
@@ -29,6 +30,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::engine::PyEngine;
+    #[pymodule_export]
+    use crate::job::Job;
     #[pymodule_export]
     use crate::process::{become_subreaper, memory_file, set_parent_death_signal};
     #[pymodule_export]

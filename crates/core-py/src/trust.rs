@@ -13,7 +13,7 @@ use crate::engine::option;
 /// The header by which a proxy tells where the app is mounted.
 const SCRIPT_NAME: &str = "SCRIPT_NAME";
 
-/// Fills in `policy`, `trusted_policy` and `trust`.
+/// Fills in `policy`, `trusted_policy`, `trust` and `uwsgi`.
 pub fn set_trust(options: &mut Options, given: &Bound<'_, PyDict>) -> PyResult<()> {
     options.policy = policy(given)?;
     let mut names: Vec<String> = option(given, "forwarder_headers")?;
@@ -22,6 +22,7 @@ pub fn set_trust(options: &mut Options, given: &Bound<'_, PyDict>) -> PyResult<(
     names.extend(schemes.into_iter().map(|(name, _)| name).filter(|name| name.contains('_')));
     let forwarder = forwarder_names(names);
     options.trust = trust(given, &forwarder)?;
+    options.uwsgi = uwsgi(given)?;
     options.trusted_policy = Policy { forwarder, ..options.policy.clone() };
     Ok(())
 }
@@ -82,6 +83,16 @@ fn trust(given: &Bound<'_, PyDict>, forwarder: &ForwarderNames) -> PyResult<Trus
     };
     trust.proxy = Some(ProxyProtocol { versions, senders: networks(given, "proxy_allow_ips")? });
     Ok(trust)
+}
+
+/// Who may speak uwsgi; None where the protocol is HTTP.
+fn uwsgi(given: &Bound<'_, PyDict>) -> PyResult<Option<Networks>> {
+    let protocol: String = option(given, "protocol")?;
+    match protocol.as_str() {
+        "http" => Ok(None),
+        "uwsgi" => networks(given, "uwsgi_allow_ips").map(Some),
+        _ => Err(unknown("protocol", &protocol)),
+    }
 }
 
 fn networks(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Networks> {

@@ -59,6 +59,12 @@ impl Span {
     }
 }
 
+/// Seconds and milliseconds since 1970, of the same moment.
+pub fn unix_time() -> (u64, u32) {
+    let time = system::wall();
+    (time.tv_sec as u64, (time.tv_nsec / 1_000_000) as u32)
+}
+
 /// Seconds since 1970, for `Date`.
 pub fn unix_seconds() -> u64 {
     system::wall().tv_sec as u64

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use monoceros_http1::{Head, HeadParser};
 use monoceros_proxy::proxy_protocol::Header;
+use monoceros_uwsgi::Variables;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
@@ -108,6 +109,8 @@ pub struct Connection<G: Gateway> {
     pub trusted: bool,
     /// What trusted proxies say about the request under way.
     pub origin: Option<Box<Origin>>,
+    /// What the front end tells about its one request, where it speaks uwsgi.
+    pub variables: Option<Box<Variables>>,
     pub phase: Phase,
     pub watch: Watch,
     /// Read but not consumed: a part of a head, or what was pipelined.
@@ -153,6 +156,7 @@ impl<G: Gateway> Connection<G> {
             awaits_preface: false,
             trusted: false,
             origin: None,
+            variables: None,
             peer_cache: None,
             phase: Phase::Idle,
             watch: Watch::Nothing,

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use monoceros_http1::Head;
 use monoceros_proxy::proxy_protocol::Header;
+use monoceros_uwsgi::Variables;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -23,7 +24,7 @@ use crate::clock::{Moment, Span};
 use crate::connections::Connection;
 use crate::gateway::Gateway;
 use crate::lines::Lines;
-use crate::output::{Output, Payload, Written};
+use crate::output::{Output, Payload, Written, unacknowledged};
 use crate::tls::Session;
 use crate::trust::Origin;
 
@@ -95,8 +96,17 @@ pub struct Exchange<G: Gateway> {
 
 impl<G: Gateway> Exchange<G> {
     pub(crate) fn new(desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
+        Exchange::with_buffer(READ_BUFFER, desk, write_timeout)
+    }
+
+    /// For a lane, which gets requests that have been read elsewhere.
+    pub(crate) fn without_buffer(desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
+        Exchange::with_buffer(0, desk, write_timeout)
+    }
+
+    fn with_buffer(size: usize, desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
         Exchange {
-            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            buffer: vec![0; size].into_boxed_slice(),
             connection: None,
             head: Box::new(Head::new()),
             bytes: None,
@@ -164,6 +174,13 @@ impl<G: Gateway> Exchange<G> {
         self.connection.as_ref().and_then(|connection| connection.origin.as_deref())
     }
 
+    /// What a front end tells about this request that speaks uwsgi. It reads no interim answers
+    /// and no chunks.
+    #[inline]
+    pub fn variables(&self) -> Option<&Variables> {
+        self.connection.as_ref().and_then(|connection| connection.variables.as_deref())
+    }
+
     pub fn peer_cache(&mut self) -> &mut Option<G::Peer> {
         &mut self.connection_mut().peer_cache
     }
@@ -185,6 +202,11 @@ impl<G: Gateway> Exchange<G> {
     /// The number of this request on its connection, from 1.
     pub fn request_number(&self) -> u32 {
         self.connection.as_ref().map_or(0, |connection| connection.requests)
+    }
+
+    /// The number of this request in its worker, from 1.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// When the request was complete and the app could be called.
@@ -260,6 +282,16 @@ impl<G: Gateway> Exchange<G> {
                 return Ok(written);
             }
         }
+    }
+
+    /// How long a peer may take nothing.
+    pub fn write_timeout(&self) -> Span {
+        self.write_timeout
+    }
+
+    /// What the peer has not taken yet of what the socket has; None without a connection.
+    pub fn unacknowledged(&self) -> Option<u64> {
+        self.socket().map(unacknowledged)
     }
 
     /// Sends everything, waiting for the socket: for apps that push instead of being asked.

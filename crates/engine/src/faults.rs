@@ -7,8 +7,10 @@
 //! - `again`: every third call on a socket says that it would block;
 //! - `accept=N`: every N-th accept fails because there is no descriptor left;
 //! - `disk=N`: every N-th write to a spool file fails because the disk is full;
-//! - `clock=N`: the clock of deadlines has jumped N seconds ahead two seconds after the start, the
-//!   one on the wall N seconds back.
+//! - `aborted=N`: every N-th accept finds that its client has gone;
+//! - `clock=N`: the clock of deadlines jumps N seconds ahead, the one on the wall N seconds back;
+//! - `jump_at=M`: when they do, seconds on the clock of deadlines, so that all processes that are
+//!   given the same moment jump together. Without it, each jumps two seconds after its first look.
 //!
 //! Which call is hit follows from how many there were before, so that a run can be repeated. The
 //! engine relies on edges, and so does the kernel's promise: after a read that was cut short, and
@@ -20,7 +22,6 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -29,8 +30,8 @@ use rustix::time::Timespec;
 /// How it is ordered.
 pub const VARIABLE: &str = "MONOCEROS_FAULTS";
 
-/// The clocks jump so long after the first look at them.
-const JUMP_AFTER: Duration = Duration::from_secs(2);
+/// The clocks jump so many seconds after the first look at them, where no moment is given.
+const JUMP_AFTER: i64 = 2;
 
 #[derive(Debug, Default)]
 struct Orders {
@@ -38,7 +39,9 @@ struct Orders {
     again: bool,
     accept: Option<u64>,
     disk: Option<u64>,
+    aborted: Option<u64>,
     clock: Option<u64>,
+    jump_at: Option<u64>,
 }
 
 fn orders() -> &'static Orders {
@@ -56,7 +59,9 @@ fn read(text: &str) -> Orders {
             "again" => orders.again = true,
             "accept" => orders.accept = number,
             "disk" => orders.disk = number,
+            "aborted" => orders.aborted = number,
             "clock" => orders.clock = number,
+            "jump_at" => orders.jump_at = number,
             _ => panic!("{VARIABLE} orders {word:?}, which is no fault"),
         }
     }
@@ -176,8 +181,12 @@ pub(crate) fn send_file(socket: BorrowedFd<'_>, most: usize) -> Result<usize, Er
 }
 
 pub(crate) fn accept() -> Result<(), Errno> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    if is_due(&COUNT, orders().accept) { Err(Errno::MFILE) } else { Ok(()) }
+    static ACCEPTS: AtomicU64 = AtomicU64::new(0);
+    static ABORTS: AtomicU64 = AtomicU64::new(0);
+    if is_due(&ACCEPTS, orders().accept) {
+        return Err(Errno::MFILE);
+    }
+    if is_due(&ABORTS, orders().aborted) { Err(Errno::CONNABORTED) } else { Ok(()) }
 }
 
 pub(crate) fn write_at(bytes: &[u8]) -> Result<&[u8], Errno> {
@@ -185,11 +194,15 @@ pub(crate) fn write_at(bytes: &[u8]) -> Result<&[u8], Errno> {
     if is_due(&COUNT, orders().disk) { Err(Errno::NOSPC) } else { Ok(&bytes[..cut(bytes.len())]) }
 }
 
-/// How far the clocks have jumped, seconds.
-fn jump() -> i64 {
-    static START: OnceLock<Instant> = OnceLock::new();
+/// How far the clocks have jumped, seconds, when the clock of deadlines would be at `now`.
+fn jump(now: Timespec) -> i64 {
+    static FIRST_LOOK: OnceLock<i64> = OnceLock::new();
     let Some(seconds) = orders().clock else { return 0 };
-    if START.get_or_init(Instant::now).elapsed() < JUMP_AFTER {
+    let due = match orders().jump_at {
+        Some(moment) => moment as i64,
+        None => *FIRST_LOOK.get_or_init(|| now.tv_sec) + JUMP_AFTER,
+    };
+    if now.tv_sec < due {
         return 0;
     }
     INJECTED.fetch_add(1, Relaxed);
@@ -197,11 +210,12 @@ fn jump() -> i64 {
 }
 
 pub(crate) fn monotonic(time: Timespec) -> Timespec {
-    Timespec { tv_sec: time.tv_sec + jump(), ..time }
+    Timespec { tv_sec: time.tv_sec + jump(time), ..time }
 }
 
 pub(crate) fn wall(time: Timespec) -> Timespec {
-    Timespec { tv_sec: time.tv_sec - jump(), ..time }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Timespec { tv_sec: time.tv_sec - jump(now), ..time }
 }
 
 #[cfg(test)]

@@ -18,8 +18,13 @@
 //! connection back, serves what waits, and parks when nothing does. `turns` is odd while the
 //! leader is away; the sentinel reads it without the lock. While the worker is idle, or quick, the
 //! sentinel sleeps.
+//!
+//! In a cooperative worker the sentinel leads from the first to the last, and the one thread that
+//! runs the app comes for what is ready (`lanes.rs`): it could be in any greenlet when a socket has
+//! news, and for any time.
 
 mod finish;
+mod lanes;
 mod sentinel;
 
 use std::os::fd::{BorrowedFd, RawFd};
@@ -37,9 +42,10 @@ use crate::clock::{Moment, Span};
 use crate::connections::Paused;
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Outcome};
+use crate::hub::Hub;
 use crate::lines::locked;
 use crate::listeners::Listeners;
-use crate::notice::{Notice, Severity};
+use crate::notice::{Report, Severity};
 use crate::options::Options;
 use crate::output::Written;
 use crate::poller::{Events, Poller};
@@ -81,8 +87,10 @@ pub enum Next<G: Gateway> {
     Release(G::Paused),
     /// Signals have arrived: let Python look.
     Signals,
-    /// Write these to the error log.
-    Notices(Vec<Notice>),
+    /// Write these to the logs.
+    Notices(Report),
+    /// The request of this number has been reported and is in a greenlet that others cannot see.
+    Explain(u64),
     /// The engine has ended.
     Done,
 }
@@ -140,7 +148,7 @@ impl<G: Gateway> Engine<G> {
         }
         let listeners = Listeners::new(given)?;
         let held = Arc::new(AtomicUsize::new(0));
-        let reactor = Reactor::new(
+        let mut reactor = Reactor::new(
             Arc::clone(&options),
             Arc::clone(&poller),
             board,
@@ -148,8 +156,13 @@ impl<G: Gateway> Engine<G> {
             listeners,
             Arc::clone(&held),
         );
+        let cooperative = options.cooperative;
+        if cooperative {
+            reactor.hub = Some(Hub::new()?);
+            reactor.lead = Lead::Sentinel;
+        }
         let shared = Arc::new(Shared {
-            wakes: (0..options.threads).map(|_| Condvar::new()).collect(),
+            wakes: reactor.works.iter().map(|_| Condvar::new()).collect(),
             options,
             poller,
             reactor: Mutex::new(reactor),
@@ -157,7 +170,7 @@ impl<G: Gateway> Engine<G> {
             held,
             turns: AtomicU64::new(0),
             sentinel_asleep: AtomicBool::new(false),
-            sentinel_called: AtomicBool::new(false),
+            sentinel_called: AtomicBool::new(cooperative),
             sentinel: OnceLock::new(),
             threads_begun: AtomicUsize::new(0),
             slowness: AtomicU64::new(0),
@@ -220,6 +233,11 @@ impl<G: Gateway> Engine<G> {
         self.shared.poller.signal_writer()
     }
 
+    /// It has drained or stopped.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().ended
+    }
+
     /// What was cut when the engine ended.
     pub fn cut(&self) -> Vec<String> {
         self.shared.lock().cut.clone()
@@ -260,6 +278,11 @@ impl<G: Gateway> Shared<G> {
         }
         loop {
             self.take_requests_of_others(&mut reactor);
+            if !reactor.notices.is_empty() {
+                let report = reactor.notices.take();
+                self.leave(&mut reactor, thread.index, false);
+                return Next::Notices(report);
+            }
             if reactor.ended {
                 self.spread_the_end(&mut reactor);
                 // What an app has returned is closed, however the end came (PEP 3333).
@@ -283,11 +306,6 @@ impl<G: Gateway> Shared<G> {
             if let Some(paused) = reactor.released.pop() {
                 self.leave(&mut reactor, thread.index, false);
                 return Next::Release(paused);
-            }
-            if !reactor.notices.is_empty() {
-                let notices = reactor.notices.take();
-                self.leave(&mut reactor, thread.index, false);
-                return Next::Notices(notices);
             }
             if let Some(paused) = reactor.resume(&mut thread.exchange) {
                 self.begin(&mut reactor, thread, true);
@@ -367,6 +385,7 @@ impl<G: Gateway> Shared<G> {
     ) -> (MutexGuard<'a, Reactor<G>>, bool) {
         let patience = reactor.patience();
         reactor.waiting = true;
+        reactor.waiting_until = reactor.now.after(patience);
         drop(reactor);
         let waited = self.poller.wait(events, patience);
         let mut reactor = self.lock();
@@ -404,6 +423,7 @@ impl<G: Gateway> Shared<G> {
         if !matches!(reactor.lead, Lead::Sentinel) {
             reactor.lead = Lead::Nobody;
         }
+        self.call_hub(reactor);
         self.sentinel_called.store(true, SeqCst);
         self.wake_sentinel();
     }
@@ -423,7 +443,8 @@ impl<G: Gateway> Shared<G> {
         let options = &reactor.options;
         let watched =
             options.request_deadline != Span::FOREVER || options.slow_after != Span::FOREVER;
-        let cell = reactor.board.cell(reactor.slot, thread.index);
+        let cells = reactor.cells();
+        let cell = reactor.board.cell(reactor.slot, thread.index.min(cells));
         let work = &mut reactor.works[thread.index];
         if resumed {
             let head = exchange.bytes.take().unwrap_or_default();
@@ -435,8 +456,21 @@ impl<G: Gateway> Shared<G> {
             cell.begin(reactor.now, method.as_bytes(), target.as_bytes());
         } else {
             work.begin(exchange, exchange.head_bytes(), watched);
-            let (head, bytes) = exchange.head();
-            cell.begin(reactor.now, head.method_span.of(bytes), head.target.of(bytes));
+            if thread.index < cells {
+                let (head, bytes) = exchange.head();
+                cell.begin(reactor.now, head.method_span.of(bytes), head.target.of(bytes));
+            } else {
+                reactor.crowd += 1;
+                cell.begin(reactor.now, b"further", b"requests");
+            }
+        }
+        if reactor.hub.is_some() {
+            let options = &reactor.options;
+            let work = &reactor.works[thread.index];
+            let deadline = work.next_deadline(options.request_deadline, options.slow_after);
+            if reactor.waiting && deadline < reactor.waiting_until {
+                self.poller.kick();
+            }
         }
         self.leave(reactor, thread.index, true);
     }

@@ -184,7 +184,8 @@ impl Listeners {
 
 /// A client that is gone, or that hears nothing, is none the worse for it.
 fn last_words(socket: &OwnedFd, words: &[u8]) {
-    if system::send_all(socket, words).is_err() || shutdown(socket, Shutdown::Write).is_err() {
+    if system::send(socket, words) != Ok(words.len()) || shutdown(socket, Shutdown::Write).is_err()
+    {
         return;
     }
     let (mut block, mut read) = ([0; 4096], 0);

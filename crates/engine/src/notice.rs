@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::clock::{Moment, Span};
+use crate::refusal::{Refusal, Refusals};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
@@ -49,6 +50,14 @@ const MOST: usize = 100;
 pub struct Notices {
     notices: Vec<Notice>,
     dropped: usize,
+    pub refusals: Refusals,
+}
+
+/// What an app thread has to write: into the error log, and into the access log.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub notices: Vec<Notice>,
+    pub refusals: Vec<Refusal>,
 }
 
 impl Notices {
@@ -61,17 +70,22 @@ impl Notices {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.notices.is_empty()
+        self.notices.is_empty() && self.refusals.is_empty()
     }
 
-    pub fn take(&mut self) -> Vec<Notice> {
+    pub fn take(&mut self) -> Report {
         let mut notices = std::mem::take(&mut self.notices);
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
             let text = format!("{dropped} more messages of this kind were left out");
             notices.push(Notice { severity: Severity::Warning, text });
         }
-        notices
+        let (refusals, untold) = self.refusals.take();
+        if untold > 0 {
+            let text = format!("{untold} refused requests are not in the access log: too many");
+            notices.push(Notice { severity: Severity::Warning, text });
+        }
+        Report { notices, refusals }
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use monoceros_http1::{Limits, Policy};
+use monoceros_proxy::Networks;
 
 use crate::clock::Span;
 use crate::tls;
@@ -12,7 +13,10 @@ use crate::trust::Trust;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// App threads: how many threads call `Engine::next`.
+    /// Where the engine is cooperative: how many lanes there may be.
     pub threads: usize,
+    /// The app runs in greenlets of one thread, which takes requests instead of leading.
+    pub cooperative: bool,
     /// Open connections beyond which this worker accepts no more.
     pub worker_connections: usize,
     /// How long an idle connection is kept; zero: one request per connection.
@@ -49,10 +53,14 @@ pub struct Options {
     /// For requests of peers whose fields count.
     pub trusted_policy: Policy,
     pub trust: Trust,
+    /// Connections speak uwsgi instead of HTTP: the peers that may.
+    pub uwsgi: Option<Networks>,
     /// Readable (hung up) when the arbiter is gone.
     pub lifeline: Option<RawFd>,
     /// How long draining may take when a signal asks for it.
     pub graceful_timeout: Span,
+    /// Requests that are refused are told, for an access log.
+    pub tells_refusals: bool,
 }
 
 impl Options {
@@ -67,6 +75,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             threads: 1,
+            cooperative: false,
             worker_connections: 1000,
             keepalive: Span::from_secs(75),
             tls: None,
@@ -86,8 +95,10 @@ impl Default for Options {
             policy: Policy::default(),
             trusted_policy: Policy::default(),
             trust: Trust::default(),
+            uwsgi: None,
             lifeline: None,
             graceful_timeout: Span::from_secs(30),
+            tells_refusals: false,
         }
     }
 }

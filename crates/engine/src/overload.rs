@@ -122,7 +122,8 @@ impl<G: Gateway> Reactor<G> {
         if waited <= self.options.queue_timeout {
             return true;
         }
-        if let Some(connection) = exchange.connection.take() {
+        if let Some(mut connection) = exchange.connection.take() {
+            self.keep_line(&mut connection, exchange.head_bytes());
             exchange.bytes = None;
             exchange.body = crate::body::Body::Empty;
             self.reject(connection, Status::SERVICE_UNAVAILABLE, &[RETRY_AFTER]);
@@ -180,7 +181,7 @@ impl<G: Gateway> Reactor<G> {
                 error_response(&mut words, status, date, false, &[RETRY_AFTER]);
             }
             refused = self.listeners.turn_away(index, &words) as u64;
-            let cell = self.board.cell(self.slot, self.options.threads);
+            let cell = self.own_cell();
             (0..refused).for_each(|_| cell.count(status.code(), 0, words.len() as u64));
         }
         if let Some(refused) = self.overload.descriptors_told.tell(self.now, refused) {

@@ -85,7 +85,12 @@ impl<G: Gateway> Reactor<G> {
         if connection.input.is_empty() {
             return Parsed::More(connection);
         }
-        let Some(session) = &connection.tls else { return self.parse_input(connection, exchange) };
+        let Some(session) = &connection.tls else {
+            return match self.options.uwsgi {
+                None => self.parse_input(connection, exchange),
+                Some(_) => self.parse_packet(connection, exchange),
+            };
+        };
         session.take_early(std::mem::take(&mut connection.input));
         // No event will tell of what is here already.
         self.events.push_back((Source::Connection(connection.key.token()), EventFlags::IN));

@@ -25,6 +25,7 @@ use crate::clock::{Moment, Span, unix_seconds};
 use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::hub::Hub;
 use crate::lead::{HELD_WITHOUT_DISK, Lead};
 use crate::listeners::{Accepted, Listeners};
 use crate::notice::{Notices, Severity, Throttle, peer_name};
@@ -33,7 +34,7 @@ use crate::output::{Output, Written, unacknowledged};
 use crate::overload::Overload;
 use crate::poller::{Poller, Source, Watch};
 use crate::promptness::Promptness;
-use crate::scoreboard::Scoreboard;
+use crate::scoreboard::{Cell, Scoreboard};
 use crate::system;
 use crate::tls;
 use crate::work::Work;
@@ -87,6 +88,14 @@ pub struct Reactor<G: Gateway> {
     pub parked: Vec<usize>,
     /// The leader sits in the poller.
     pub waiting: bool,
+    /// Requests in greenlets that have been reported and shall be explained.
+    pub unexplained: Vec<u64>,
+    /// Works that run without a cell of their own.
+    pub crowd: usize,
+    /// When it leaves the poller at the latest.
+    pub waiting_until: Moment,
+    /// Who runs the app, where that is cooperative.
+    pub(crate) hub: Option<Hub>,
     pub draining: Option<Draining>,
     pub ended: bool,
     /// App threads that close what the end has left over.
@@ -123,7 +132,10 @@ impl<G: Gateway> Reactor<G> {
             options.handshake_timeout,
         ]);
         Reactor {
-            works: (0..options.threads).map(|_| Work::new()).collect(),
+            // Lanes of a cooperative worker come as they are needed.
+            works: (0..if options.cooperative { 0 } else { options.threads })
+                .map(|_| Work::new())
+                .collect(),
             connections,
             tls: options.tls.clone(),
             handshakes: 0,
@@ -142,6 +154,10 @@ impl<G: Gateway> Reactor<G> {
             lead: Lead::Nobody,
             parked: Vec::new(),
             waiting: false,
+            waiting_until: Moment(0),
+            crowd: 0,
+            unexplained: Vec::new(),
+            hub: None,
             draining: None,
             ended: false,
             closing: 0,
@@ -180,7 +196,28 @@ impl<G: Gateway> Reactor<G> {
 
     /// Every app thread runs a request that is past its deadline.
     pub fn is_stuck(&self) -> bool {
-        self.works.iter().all(|work| work.active && work.overdue)
+        self.all_works(|work| work.active && work.overdue)
+    }
+
+    /// Whether there is no work left of which `test` is not true.
+    pub fn all_works(&self, test: impl Fn(&Work) -> bool) -> bool {
+        self.works.len() == self.options.threads && self.works.iter().all(test)
+    }
+
+    /// The cell where work `index` is shown and counted. A cooperative worker may have more works
+    /// than the scoreboard has cells: the others are counted with the reactor's own.
+    pub fn cell(&self, index: usize) -> &Cell {
+        self.board.cell(self.slot, index.min(self.cells()))
+    }
+
+    /// The reactor's own cell.
+    pub fn own_cell(&self) -> &Cell {
+        self.board.cell(self.slot, self.cells())
+    }
+
+    /// How many works have a cell of their own.
+    pub fn cells(&self) -> usize {
+        self.options.threads.min(self.board.threads())
     }
 
     /// True: `exchange` holds a complete request.
@@ -313,7 +350,7 @@ impl<G: Gateway> Reactor<G> {
         }
         let busy = matches!(self.lead, Lead::Sentinel)
             && self.board.fleet() > 1
-            && self.works.iter().all(|work| work.active);
+            && (self.all_works(|work| work.active) || self.hub.as_ref().is_some_and(Hub::is_late));
         let takes = self.has_room() && !busy && !self.is_stuck();
         let refuses = self.note_crowd(takes);
         let armed = self.listeners.arm(takes || refuses, &self.poller);
@@ -460,8 +497,8 @@ impl<G: Gateway> Reactor<G> {
 
     /// A response has gone out whole.
     pub fn answered(&mut self, mut connection: Box<Connection<G>>) {
-        let cell = self.board.cell(self.slot, self.options.threads);
         if connection.status != 0 {
+            let cell = self.own_cell();
             cell.count(connection.status, 0, connection.sent);
             connection.status = 0;
         }
@@ -562,7 +599,7 @@ impl<G: Gateway> Reactor<G> {
                         self.refuse_late();
                         continue;
                     }
-                    self.board.cell(self.slot, thread).queued(waited);
+                    self.cell(thread).queued(waited);
                     exchange.head = request.head;
                     exchange.bytes = Some(request.bytes);
                     exchange.body = request.body;

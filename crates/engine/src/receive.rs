@@ -99,6 +99,9 @@ impl<G: Gateway> Reactor<G> {
             let parsed = match connection.phase {
                 Phase::Body => self.feed(connection, exchange, count),
                 _ if connection.awaits_preface => self.receive_preface(connection, exchange, count),
+                _ if self.options.uwsgi.is_some() => {
+                    self.receive_packet(connection, exchange, count)
+                }
                 _ if connection.input.is_empty() => self.parse_buffer(connection, exchange, count),
                 _ => {
                     connection.input.extend_from_slice(&exchange.buffer[..count]);
@@ -172,7 +175,10 @@ impl<G: Gateway> Reactor<G> {
                 self.connections.set_deadline(connection.key, Class::Head, self.now);
                 Parsed::More(connection)
             }
-            Err(error) => self.refuse(connection, error),
+            Err(error) => {
+                self.keep_line(&mut connection, input);
+                self.refuse(connection, error)
+            }
         }
     }
 
@@ -221,6 +227,7 @@ impl<G: Gateway> Reactor<G> {
         let body = match exchange.head.framing {
             Framing::None => Some(0),
             Framing::Length(length) if length > self.options.limit_request_body => {
+                self.keep_line(&mut connection, &exchange.buffer[..start]);
                 return self.too_large(connection);
             }
             Framing::Length(length) if length <= (count - start) as u64 => Some(length as usize),
@@ -232,6 +239,7 @@ impl<G: Gateway> Reactor<G> {
             let end = start + length;
             exchange.bytes = None;
             if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+                self.keep_line(&mut connection, exchange.head_bytes());
                 return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
             }
             exchange.body = if length == 0 { Body::Empty } else { Body::Beside { start, end } };
@@ -259,8 +267,20 @@ impl<G: Gateway> Reactor<G> {
             head.amend(bytes);
         }
         if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+            self.keep_line(&mut connection, exchange.head_bytes());
             return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
         }
+        self.begin_body(connection, exchange, rest)
+    }
+
+    /// A head lies in the exchange, and all that is told about it is known; `rest` was read behind
+    /// it.
+    pub(crate) fn begin_body(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        rest: Vec<u8>,
+    ) -> Parsed<G> {
         match exchange.head.framing {
             Framing::None | Framing::Length(0) => {
                 exchange.body = Body::Empty;
@@ -268,6 +288,7 @@ impl<G: Gateway> Reactor<G> {
                 return self.ready(connection, exchange);
             }
             Framing::Length(length) if length > self.options.limit_request_body => {
+                self.keep_line(&mut connection, exchange.head_bytes());
                 exchange.bytes = None;
                 return self.too_large(connection);
             }
@@ -421,7 +442,7 @@ impl<G: Gateway> Reactor<G> {
         Parsed::Gone
     }
 
-    fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {
+    pub(crate) fn refuse(&mut self, connection: Box<Connection<G>>, error: Error) -> Parsed<G> {
         self.refuse_as(connection, error.status(), &error, error.rule())
     }
 

@@ -41,19 +41,6 @@ pub fn send_slices(socket: impl AsFd, slices: &[IoSlice<'_>]) -> Result<usize, E
     rustix::io::writev(socket, slices)
 }
 
-/// Sends all of these bytes, or fails: for words that are short against any socket's buffer. A
-/// socket that has no room for them is left with what it took.
-pub fn send_all(socket: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match send(&socket, bytes) {
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 /// Bytes that the socket has taken of a file, from `offset` on, which moves along.
 #[inline]
 pub fn send_file(

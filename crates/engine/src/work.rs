@@ -11,12 +11,14 @@ use crate::clock::{Moment, Span};
 use crate::exchange::{Desk, Exchange};
 use crate::gateway::Gateway;
 use crate::lines::Lines;
+use crate::output::{Output, Written};
 use crate::scoreboard::{Incident, IncidentKind};
-use crate::system;
 use crate::tls::Session;
 
 /// A report shows no more of a head than this.
 const HEAD_SHOWN: usize = 2048;
+/// A socket without room for a 504 is offered it again so much later.
+const RETRY: Span = Span::from_millis(5);
 
 /// The work of one app thread.
 pub struct Work {
@@ -29,6 +31,10 @@ pub struct Work {
     socket: RawFd,
     /// The connection's TLS while this work is active: a 504 has to go through it.
     tls: Option<Arc<Session>>,
+    /// What the socket has not taken yet of a 504.
+    unsent: Option<Output>,
+    /// When it is offered to the socket again.
+    retry: Moment,
     since: Moment,
     id: u64,
     peer: Option<SocketAddr>,
@@ -47,6 +53,8 @@ impl Work {
             slow: false,
             socket: -1,
             tls: None,
+            unsent: None,
+            retry: Moment::NEVER,
             since: Moment::default(),
             id: 0,
             peer: None,
@@ -72,10 +80,18 @@ impl Work {
         self.desk.begin();
     }
 
-    pub fn end(&mut self) {
+    /// What the socket has not taken of a 504 is given back.
+    pub fn end(&mut self) -> Option<Output> {
         self.active = false;
         self.tls = None;
+        self.retry = Moment::NEVER;
         self.desk.end();
+        self.unsent.take()
+    }
+
+    /// The number of the request in this worker.
+    pub fn request(&self) -> u64 {
+        self.id
     }
 
     /// Method and target, for people.
@@ -99,7 +115,7 @@ impl Work {
         }
         let overdue = if self.overdue { Moment::NEVER } else { self.since.after(deadline) };
         let slow = if self.slow { Moment::NEVER } else { self.since.after(slow_after) };
-        overdue.min(slow)
+        overdue.min(slow).min(self.retry)
     }
 
     /// Looks at the deadlines. True when the request has just become overdue.
@@ -120,9 +136,12 @@ impl Work {
             became_overdue = true;
             let answered = self.desk.claim_for_timeout();
             if answered {
-                self.send_timeout(date);
+                self.answer_timeout(now, date);
             }
             self.report(IncidentKind::Overdue, thread, now, answered);
+        }
+        if self.retry <= now {
+            self.send_answer(now);
         }
         if !self.slow && !self.overdue && self.since.after(slow_after) <= now {
             self.slow = true;
@@ -160,21 +179,38 @@ impl Work {
     }
 
     /// The desk has been claimed: nothing has been sent and the app thread will send nothing.
-    fn send_timeout(&self, date: &[u8; 29]) {
-        let mut answer = Vec::new();
+    fn answer_timeout(&mut self, now: Moment, date: &[u8; 29]) {
+        let mut answer = Output::default();
         let head_request = self.head.starts_with(b"HEAD ");
-        error_response(&mut answer, Status::GATEWAY_TIMEOUT, date, head_request, &[]);
+        error_response(answer.tail(), Status::GATEWAY_TIMEOUT, date, head_request, &[]);
+        self.unsent = Some(answer);
+        self.send_answer(now);
+    }
+
+    /// Sends what is left of the 504, and tries again later when the socket has no room for it: the
+    /// app thread has the connection, so that no event would tell of it.
+    fn send_answer(&mut self, now: Moment) {
+        self.retry = Moment::NEVER;
+        let Some(mut answer) = self.unsent.take() else { return };
         // SAFETY: the connection belongs to the app thread whose desk was claimed; it cannot close
         // the socket before it has ended its work, for which it needs the lock that we hold.
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
-        // A client that is gone, or whose window is full, has lost interest in this answer.
-        let sent = match &self.tls {
-            None => system::send_all(socket, &answer).is_ok(),
-            Some(session) => session.send_last(socket, &answer).is_ok(),
-        };
-        if sent {
-            let shut = shutdown(socket.as_fd(), Shutdown::Write);
-            debug_assert!(shut.is_ok() || shut == Err(rustix::io::Errno::NOTCONN));
+        let session = self.tls.as_deref();
+        let written = answer.write_to(session, socket, &mut 0).and_then(|written| match session {
+            Some(session) if written == Written::All => session.end(socket),
+            _ => Ok(written),
+        });
+        match written {
+            Ok(Written::All) => {
+                let shut = shutdown(socket.as_fd(), Shutdown::Write);
+                debug_assert!(shut.is_ok() || shut == Err(rustix::io::Errno::NOTCONN));
+            }
+            Ok(Written::Blocked | Written::TurnOver) => {
+                self.unsent = Some(answer);
+                self.retry = now.after(RETRY);
+            }
+            // A client that is gone has lost interest in this answer.
+            Err(_) => {}
         }
     }
 }

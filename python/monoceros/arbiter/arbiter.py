@@ -21,11 +21,13 @@ from monoceros import SERVER_SOFTWARE, __version__, _core, daemon, handover, sys
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.certificates import Certificates
+from monoceros.arbiter.dirty import Keeper
 from monoceros.arbiter.edits import Edits
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.leaving import Leaving
+from monoceros.arbiter.metrics import Metrics
 from monoceros.arbiter.mold import Mold
 from monoceros.arbiter.plan import make_plan
 from monoceros.arbiter.reaper import Reaper
@@ -135,6 +137,8 @@ class Arbiter:
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
+        self.dirty = Keeper(self)
+        self.metrics = Metrics(self)
         self.edits = Edits(self)
         self.leaving = Leaving(self)
         self.START_CTX.update(command(app))
@@ -314,6 +318,7 @@ class Arbiter:
                 if listener not in self.LISTENERS:
                     listener.close()
             self.leaving.warn_of_sharing(self.LISTENERS, self.cfg)
+            self.dirty.prepare(self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -324,6 +329,7 @@ class Arbiter:
                 self.worker_class.check_config(self.cfg, self.log)
             self._start_hook("when_ready")
             self.set_title()
+            self.dirty.start(time.monotonic())
         except (ConfigError, RuntimeError, OSError) as error:
             self.log.error("%s", error)
             self.stop_order.exit_status = 1
@@ -372,6 +378,7 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
+        self.dirty.close()
         self.service.ends()
         started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
@@ -427,6 +434,8 @@ class Arbiter:
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
+        self.dirty.turn(now)
+        self.metrics.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
         else:
@@ -446,6 +455,8 @@ class Arbiter:
             self.certificates.next_at,
             self.upgrade.next_look(now),
         )
+        until = min(until, self.dirty.next_deadline(now))
+        until = min(until, self.metrics.next_at)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         poller = select.poll()
@@ -518,6 +529,7 @@ class Arbiter:
             self.fleet.broadcast(signal.SIGUSR1)
             for mold in self.molds:
                 mold.tell(signal.SIGUSR1)
+            self.dirty.tell(signal.SIGUSR1)
         elif self.stopping:
             return
         elif number == signal.SIGHUP:
@@ -597,6 +609,7 @@ class Arbiter:
         called again in a fork of a fork."""
         self.inbox.close()
         self.service.close()
+        self.dirty.close()
         self.upgrade.let_go()
         self.edits.let_go()
         if self._lifeline_writer >= 0:

@@ -29,24 +29,6 @@ ABORT_GRACE: Final = 1.0
 
 
 @dataclass(eq=False)
-class RemoteWorker:
-    """Stands for a worker whose object was made in the mold; what master hooks read of one."""
-
-    age: int
-    ppid: int
-    cfg: Any
-    log: Any
-    pid: int | str = "[booting]"
-    booted: bool = False
-    aborted: bool = False
-    alive: bool = True
-    timeout: float = 0.0
-
-    def __str__(self) -> str:
-        return f"<Worker {self.pid}>"
-
-
-@dataclass(eq=False)
 class WorkerRecord:
     """One worker.
 

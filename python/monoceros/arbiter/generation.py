@@ -42,4 +42,7 @@ class Generation:
     @property
     def app_threads(self) -> int:
         """How many requests one worker runs at a time."""
+        of_class = getattr(self.worker_class, "requests_at_once", None)
+        if of_class is not None:
+            return int(of_class(self.cfg))
         return 1 if self.timeout_bounds_request else max(1, int(self.cfg.threads))

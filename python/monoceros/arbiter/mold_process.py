@@ -86,6 +86,9 @@ def _serve(
         log.info("Booting mold with pid: %s", os.getpid())
         if generation.cfg.identity.assume():
             die_with(server.pid)
+        prepare = getattr(generation.worker_class, "before_import", None)
+        if prepare is not None:
+            prepare()
         prepare_loading(generation.cfg)
         server.app.loading_since = time.time_ns()
         load(server.app, generation.cfg, log, generation.seen.first)

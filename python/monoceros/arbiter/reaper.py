@@ -65,6 +65,8 @@ class Reaper:
         if mold is not None:
             self._mold_ended(mold, Ending.from_status(status, self._memory), now)
             return
+        if server.dirty.ended(pid, status, now):
+            return
         if pid == server.upgrade.successor:
             server.upgrade.ended(Ending.from_status(status, self._memory))
             return

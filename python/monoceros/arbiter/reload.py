@@ -31,6 +31,7 @@ from monoceros.arbiter.states import (
 )
 from monoceros.errors import ConfigError, ConfigFileError, format_foreign_exception
 from monoceros.listeners import open_listeners
+from monoceros.logging import reconfigure
 from monoceros.pidfile import Pidfile
 from monoceros.tls import open_store
 
@@ -150,8 +151,9 @@ class Reload:
                 f"threads = {cfg.threads} is more than a reload can give "
                 f"({server.scoreboard.threads}): restart the server"
             )
-        server.log.setup(cfg)
+        reconfigure(server.log, cfg)
         tls = open_store(cfg, server.generation.tls)
+        server.dirty.prepare(cfg)
         listeners = open_listeners(server.addresses(cfg), cfg, existing=server.generation.listeners)
         try:
             pidfile = self._new_pidfile(cfg)
@@ -191,7 +193,7 @@ class Reload:
         cfg = server.app.cfg
         server.environment.apply(cfg.env)
         try:
-            server.log.setup(cfg)
+            reconfigure(server.log, cfg)
         except Exception:
             server.log.exception("Cannot return to the former logging configuration")
 
@@ -278,6 +280,7 @@ class Reload:
 
     def _settle(self) -> None:
         """The new generation is the one, for good."""
+        self._server.dirty.reload()
         former_pidfile = self._former_pidfile
         if former_pidfile is not None and former_pidfile is not self._server.pidfile:
             former_pidfile.remove()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from monoceros.arbiter import spawn
 from monoceros.arbiter.explain import Ending
-from monoceros.arbiter.fleet import RemoteWorker, WorkerRecord
+from monoceros.arbiter.fleet import WorkerRecord
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.mold import CHANNEL_PATIENCE, Mold
+from monoceros.arbiter.remote import RemoteWorker
 from monoceros.arbiter.signals import blocked
 from monoceros.arbiter.stacks import StackFile
 from monoceros.arbiter.states import Departure, MoldEvent, MoldState, WorkerEvent, WorkerState
@@ -146,7 +147,17 @@ class Spawner:
     ) -> WorkerRecord:
         server = self._server
         cfg = generation.cfg
-        worker = RemoteWorker(age, server.pid, cfg, server.log, timeout=cfg.timeout / 2.0)
+        seat = Seat(server.scoreboard, slot, server.lifeline, server.num_workers, generation.tls)
+        worker = RemoteWorker(
+            age,
+            server.pid,
+            generation.listeners,
+            server.app,
+            cfg.timeout / 2.0,
+            cfg,
+            server.log,
+            seat,
+        )
         return WorkerRecord(
             slot,
             age,

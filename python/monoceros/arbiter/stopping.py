@@ -62,7 +62,10 @@ class Stopping:
         for record in server.fleet:
             if record.state in (WorkerState.BOOTING, WorkerState.READY):
                 self._end(record, now)
-        if not len(server.fleet) and not server.molds:
+        if len(server.fleet) or server.molds:
+            return
+        server.dirty.stop(now, quick=server.stopping_quickly)
+        if server.dirty.gone:
             server.state = states.step(states.SERVER_MOVES, server.state, ServerEvent.ALL_GONE)
 
     def _end(self, record: WorkerRecord, now: float) -> None:

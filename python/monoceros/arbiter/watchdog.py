@@ -168,8 +168,8 @@ class Watchdog:
         status = self._server.scoreboard.read(record.slot)
         if status.engine_beat and record.generation.timeout_bounds_request:
             return
-        if not status.python_beat and record.state is WorkerState.DRAINING:
-            return
+        if not status.engine_beat and record.state is WorkerState.DRAINING:
+            return  # its loop may not turn any more; graceful_timeout bounds it
         last = max(status.python_beat, status.ready_at, self._resumed_at)
         silent = now - last
         if silent <= timeout:
@@ -202,11 +202,16 @@ class Watchdog:
             self._server.fleet.kill(record, Departure.BOOT_TIMEOUT)
         elif not timeout and elapsed > BOOT_WARNING and not record.boot_warned:
             record.boot_warned = True
+            runs = self._server.scoreboard.read(record.slot).python_beat
             self._server.log.warning(
                 "Worker (pid:%s) has been booting for %.0f s. It may take as long as it wants; "
-                "boot_timeout would bound it.\n%s",
+                "boot_timeout would bound it.%s\n%s",
                 record.pid,
                 elapsed,
+                " Its run() has not called notify() yet; a class that never does has to set "
+                "ready_at_first_notify = False."
+                if runs
+                else "",
                 self._stacks(record.pid, record.stacks),
             )
 

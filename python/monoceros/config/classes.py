@@ -20,31 +20,38 @@ LOGGER_GROUPS = ("monoceros.loggers", "gunicorn.loggers")
 
 SYNC_WORKER = "monoceros.workers.sync.SyncWorker"
 THREAD_WORKER = "monoceros.workers.gthread.ThreadWorker"
+GEVENT_WORKER = "monoceros.workers.ggevent.GeventWorker"
+GEVENT_PYWSGI_WORKER = "monoceros.workers.gevent_pywsgi.GeventPyWSGIWorker"
+TORNADO_WORKER = "monoceros.workers.gtornado.TornadoWorker"
 
 WORKER_ALIASES: Mapping[str, str] = {
     "sync": SYNC_WORKER,
     "gthread": THREAD_WORKER,
+    "gevent": GEVENT_WORKER,
+    "gevent_wsgi": GEVENT_PYWSGI_WORKER,
+    "gevent_pywsgi": GEVENT_PYWSGI_WORKER,
+    "tornado": TORNADO_WORKER,
     "gunicorn.workers.sync.SyncWorker": SYNC_WORKER,
     "gunicorn.workers.gthread.ThreadWorker": THREAD_WORKER,
+    "gunicorn.workers.ggevent.GeventWorker": GEVENT_WORKER,
+    "gunicorn.workers.ggevent.GeventPyWSGIWorker": GEVENT_PYWSGI_WORKER,
+    "gunicorn.workers.gtornado.TornadoWorker": TORNADO_WORKER,
 }
 
+PLAIN_LOGGER = "monoceros.logging.Logger"
+STATSD_LOGGER = "monoceros.logging.statsd.Statsd"
+
 LOGGER_ALIASES: Mapping[str, str] = {
-    "simple": "monoceros.logging.Logger",
-    "gunicorn.glogging.Logger": "monoceros.logging.Logger",
+    "simple": PLAIN_LOGGER,
+    "gunicorn.glogging.Logger": PLAIN_LOGGER,
+    "gunicorn.instrument.statsd.Statsd": STATSD_LOGGER,
 }
 
 #: Gunicorn's worker classes that this release has not got, with what serves the same apps.
 MISSING_WORKERS: Mapping[str, str] = {
-    "gevent": "gthread",
-    "gevent_wsgi": "gthread",
-    "gevent_pywsgi": "gthread",
-    "eventlet": "gthread",
-    "tornado": "gthread",
+    "eventlet": "gevent",
     "asgi": "",
-    "gunicorn.workers.ggevent.GeventWorker": "gthread",
-    "gunicorn.workers.ggevent.GeventPyWSGIWorker": "gthread",
-    "gunicorn.workers.geventlet.EventletWorker": "gthread",
-    "gunicorn.workers.gtornado.TornadoWorker": "gthread",
+    "gunicorn.workers.geventlet.EventletWorker": "gevent",
     "gunicorn.workers.gasgi.ASGIWorker": "",
 }
 
@@ -70,6 +77,11 @@ def load_worker_class(uri: Any) -> type[Any]:
 def load_logger_class(uri: Any) -> type[Any]:
     """The logger class that `uri` is or names. Raises ConfigError with one line."""
     return load_class(uri, LOGGER_ALIASES, LOGGER_GROUPS)
+
+
+def logger_with_metrics(uri: Any) -> Any:
+    """What `logger_class` becomes when `statsd_host` is set: a default one learns to send."""
+    return STATSD_LOGGER if uri in (PLAIN_LOGGER, "gunicorn.glogging.Logger") else uri
 
 
 def load_class(uri: Any, aliases: Mapping[str, str], groups: Sequence[str]) -> type[Any]:
@@ -101,6 +113,8 @@ def _load_path(uri: str, path: str) -> Any:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise _not_found(uri, f"there is no module {error.name!r}") from error
         raise _import_failed(uri, module_name, error) from error
+    except ConfigError:
+        raise  # a class of ours that says what it needs
     except Exception as error:
         raise _import_failed(uri, module_name, error) from error
     found: Any = module

@@ -20,6 +20,7 @@ from monoceros.config.classes import (
     is_sync,
     load_logger_class,
     load_worker_class,
+    logger_with_metrics,
 )
 from monoceros.config.not_yet import NOT_YET, Fate
 from monoceros.config.parser import build_parser
@@ -213,7 +214,10 @@ class Config:
     @property
     def logger_class(self) -> type[Any]:
         """The logger class, loaded. Raises ConfigError."""
-        found = load_logger_class(self.settings["logger_class"].get())
+        uri = self.settings["logger_class"].get()
+        if self.settings["statsd_host"].get() is not None:
+            uri = logger_with_metrics(uri)
+        found = load_logger_class(uri)
         install = getattr(found, "install", None)
         if callable(install):
             install()

@@ -32,19 +32,28 @@ _WITHOUT_EFFECT = frozenset({"config"})
 _HELPERS = frozenset({"reload"})
 
 
-def load_config_file(config: Config, location: str) -> None:
-    """Read the config file at `location` into `config`.
+def load_config_file(config: Config, location: str) -> dict[str, Any]:
+    """Read the config file at `location` into `config`; its names, as it has left them.
 
     location: PATH, file:PATH or python:MODULE.
 
     Raises ConfigError when there is no such file, it cannot be read, or a value in it cannot be,
     and ConfigFileError when its own code fails.
     """
-    if location.startswith("python:"):
-        module = _run_module(location.removeprefix("python:"))
-    else:
-        module = _run_file(location.removeprefix("file:"))
+    module = _run_location(location)
     _apply(config, module, location)
+    return vars(module)
+
+
+def read_config_file(location: str) -> dict[str, Any]:
+    """The names of a config file, without an effect. Raises as `load_config_file`."""
+    return vars(_run_location(location))
+
+
+def _run_location(location: str) -> types.ModuleType:
+    if location.startswith("python:"):
+        return _run_module(location.removeprefix("python:"))
+    return _run_file(location.removeprefix("file:"))
 
 
 def _run_file(location: str) -> types.ModuleType:

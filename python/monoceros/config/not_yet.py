@@ -74,7 +74,6 @@ class NotYet:
         return False
 
 
-_LOOPBACK = ["127.0.0.1", "::1"]
 _R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
 
 _TABLE: Sequence[NotYet] = (
@@ -86,26 +85,6 @@ _TABLE: Sequence[NotYet] = (
         note="TLS is not OpenSSL's here: say what you need with certfile, keyfile, sni_certs, "
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
-    # Protocols and parsers
-    NotYet("protocol", _R, "http", ("--protocol",)),
-    NotYet("uwsgi_allow_ips", _R, _LOOPBACK, ("--uwsgi-allow-from",)),
-    NotYet("http_parser", _H, "auto", ("--http-parser",), note="there is one parser"),
-    # Logs and metrics
-    NotYet("syslog", _U, False, ("--log-syslog",), boolean=True),
-    NotYet("syslog_addr", _H, "udp://localhost:514", ("--log-syslog-to",)),
-    NotYet("syslog_prefix", _H, cli=("--log-syslog-prefix",)),
-    NotYet("syslog_facility", _H, "user", ("--log-syslog-facility",)),
-    NotYet(
-        "disable_redirect_access_to_syslog",
-        _H,
-        False,
-        ("--disable-redirect-access-to-syslog",),
-        boolean=True,
-    ),
-    NotYet("statsd_host", _U, cli=("--statsd-host",)),
-    NotYet("statsd_prefix", _H, "", ("--statsd-prefix",)),
-    NotYet("dogstatsd_tags", _H, "", ("--dogstatsd-tags",)),
-    NotYet("enable_backlog_metric", _U, False, ("--enable-backlog-metric",), boolean=True),
     # HTTP/2
     NotYet(
         "http_protocols",
@@ -125,16 +104,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet("asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",)),
     NotYet("websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",)),
     NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
-    # Dirty arbiters
-    NotYet("dirty_apps", _U, [], ("--dirty-app",), appended=True),
-    NotYet("dirty_workers", _U, 0, ("--dirty-workers",)),
-    NotYet("dirty_timeout", _H, 300, ("--dirty-timeout",)),
-    NotYet("dirty_threads", _H, 1, ("--dirty-threads",)),
-    NotYet("dirty_graceful_timeout", _H, 30, ("--dirty-graceful-timeout",)),
-    NotYet("on_dirty_starting", _U, hook=True),
-    NotYet("dirty_post_fork", _U, hook=True),
-    NotYet("dirty_worker_init", _U, hook=True),
-    NotYet("dirty_worker_exit", _U, hook=True),
     # Control socket
     NotYet("control_socket", _U, cli=("--control-socket",)),
     NotYet("control_socket_mode", _H, 0o600, ("--control-socket-mode",)),

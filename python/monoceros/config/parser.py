@@ -12,6 +12,7 @@ from typing import Any
 from monoceros import __version__
 from monoceros.config.not_yet import NOT_YET, Fate, NotYet
 from monoceros.config.setting import Setting
+from monoceros.config.validators import nearest
 
 
 def build_parser(
@@ -21,9 +22,7 @@ def build_parser(
 
     warn: called with one line for each flag that is accepted without effect.
     """
-    parser = argparse.ArgumentParser(
-        usage=usage, prog=prog, formatter_class=_HelpFormatter, add_help=False
-    )
+    parser = _Parser(usage=usage, prog=prog, formatter_class=_HelpFormatter, add_help=False)
     general = parser.add_argument_group("General")
     general.add_argument("-h", "--help", action="help", help="show this help and exit")
     general.add_argument(
@@ -83,6 +82,19 @@ def _show(setting: Setting) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return str(default)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of a flag that nobody knows what was probably meant."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            near = nearest(flag, list(self._option_string_actions)) if flag[:2] == "--" else None
+            hint = f"; did you mean {near}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return parsed
 
 
 class _HelpFormatter(argparse.HelpFormatter):

@@ -3,7 +3,8 @@
 A setting is one subclass of `Setting`: its class attributes are all there is to know about it, and
 command line, config file, environment, help, ``--print-config`` and the reference are made from
 them. Its docstring is its documentation, the first line of it its help. Defining the subclass is
-what adds the setting; nothing else needs to be told.
+what adds the setting; nothing else needs to be told. Settings of others that were written for
+Gunicorn have their documentation in `desc`.
 """
 
 import copy
@@ -110,7 +111,8 @@ class Setting:
     @classmethod
     def documentation(cls) -> str:
         """The whole documentation, without indentation."""
-        return inspect.getdoc(cls) or ""
+        given = inspect.getattr_static(cls, "desc")
+        return inspect.cleandoc(given) if isinstance(given, str) else inspect.getdoc(cls) or ""
 
     @property
     def desc(self) -> str:

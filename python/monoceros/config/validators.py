@@ -58,6 +58,22 @@ def validate_pos_int(value: Any) -> int:
     return number
 
 
+def validate_mode(value: Any) -> int | None:
+    """None, or permission bits; text is octal with or without a leading 0 (660, 0660, 0o660)."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = int(value.strip().lower().removeprefix("0o"), 8)
+        except ValueError:
+            raise ValueError(f"must be permissions such as 0660, not {value!r}") from None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"must be permissions such as 0o660, not {value!r}")
+    if not 0 <= value <= 0o777:
+        raise ValueError(f"must be permissions of at most 0o777, not {value:#o}")
+    return value
+
+
 def validate_seconds(value: Any) -> int | float:
     """A duration of 0 or more seconds, whole or not."""
     if isinstance(value, str):
@@ -248,9 +264,14 @@ def validate_class(value: Any) -> Any:
     return text
 
 
+#: Further names that Python's own logging has for levels. Under Gunicorn they meant info.
+_LOG_LEVEL_ALIASES = {"warn": "warning", "fatal": "critical"}
+
+
 def validate_log_level(value: Any) -> str:
-    """One of LOG_LEVELS, in any case."""
-    return validate_choice(*LOG_LEVELS)(validate_string(value) or "")
+    """One of LOG_LEVELS, or Python's other names for some of them, in any case."""
+    text = validate_string(value) or ""
+    return validate_choice(*LOG_LEVELS)(_LOG_LEVEL_ALIASES.get(text.lower(), text))
 
 
 def validate_user(value: Any) -> int | None:
@@ -270,13 +291,13 @@ def _id_text(value: Any) -> str:
 
 
 def validate_chdir(value: Any) -> str:
-    """A folder that exists; a relative one counts from the current folder.
+    """A folder that exists; a relative one counts from the current folder, which "" is.
 
     Raises ConfigError when it cannot be entered.
     """
     text = validate_string(value)
-    if not text:
-        raise ValueError("must name a folder")
+    if text is None:
+        raise TypeError("must name a folder")
     path = os.path.abspath(text)  # noqa: PTH100 - Path.resolve would follow symbolic links
     if not Path(path).is_dir():
         raise ConfigError(f"can't chdir to {path!r}: there is no such folder")

@@ -18,8 +18,10 @@ MISSING = "-"
 #: Apache's combined format, Gunicorn's default for `access_log_format`.
 DEFAULT_ACCESS_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
-# C0 controls and DEL would end or repaint a line; the quote would end a quoted field.
-_ESCAPES: dict[int, str] = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
+# Controls of C0 and C1, DEL and Unicode's own line ends would end or repaint a line; the quote
+# would end a quoted field.
+_ESCAPES: dict[int, str] = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_ESCAPES.update({0x2028: "\\u2028", 0x2029: "\\u2029"})
 _ESCAPES.update(str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"'}))
 
 

@@ -248,7 +248,23 @@ def reopen(handler: logging.FileHandler) -> None:
         if former is None:  # not written to yet (`delay`), or closed
             return
         handler.mode = handler.mode.replace("w", "a").replace("x", "a")
-        handler.stream = handler._open()
-        former.close()
+        fresh = handler._open()
+        if _is_plain(former) and _is_plain(fresh):
+            # Under the descriptor's old number, because a signal may have come while this very
+            # thread is writing a record: it goes on with the stream that it had.
+            former.flush()
+            os.dup2(fresh.fileno(), former.fileno(), inheritable=False)
+            fresh.close()
+        else:
+            handler.stream = fresh
+            former.close()
     finally:
         handler.release()
+
+
+def _is_plain(stream: object) -> bool:
+    """A text file and nothing else, which keeps no more of its content than what is unwritten."""
+    return type(stream) is io.TextIOWrapper and type(stream.buffer) in (
+        io.BufferedWriter,
+        io.FileIO,
+    )

@@ -4,7 +4,8 @@ The rules of this module:
 
 - One object per server, made before the first fork and kept over reloads. `setup` runs again on
   the same object, and a setup that fails changes nothing.
-- Subclasses rely on every public name here, and on `_get_user` and `_set_handler`. The quick way
+- Subclasses rely on every public name here, and on `_get_user`, `_set_handler` and
+  `_set_syslog_handler`. The quick way
   of `access` is taken only while nobody has changed anything that could be seen.
 - The access log never breaks a request: what goes wrong while a line is made is an error record.
 """
@@ -19,11 +20,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, TextIO
 
+from monoceros.config.log_addresses import parse_syslog_address
 from monoceros.errors import ConfigError
-from monoceros.logging import files, logconfig
+from monoceros.logging import files, json_lines, logconfig
 from monoceros.logging.atoms import AccessFormat, LazyAtoms, SafeAtoms, collect
 from monoceros.logging.capture import OutputCapture
 from monoceros.logging.files import LineHandler, LogFileHandler
+from monoceros.logging.syslog import PatientSyslogHandler
 from monoceros.logging.transaction import attached_handlers, loggers, transaction
 
 ERROR_LOGGER = "gunicorn.error"
@@ -57,6 +60,9 @@ class Logger:
 
     #: Wraps what `atoms` returns before it meets the format.
     atoms_wrapper_class: type[SafeAtoms] = SafeAtoms
+
+    #: Metrics go to statsd; only `monoceros.logging.statsd.Statsd` and what derives from it does.
+    sends_metrics: ClassVar[bool] = False
 
     _access_log_enabled: bool | None = None
     # The second that the formatted time below belongs to.
@@ -121,6 +127,11 @@ class Logger:
                     stream=sys.stdout,
                 )
 
+            if cfg.syslog:
+                self._set_syslog_handler(self.error_log, cfg, self.syslog_fmt, "error")
+                if not cfg.disable_redirect_access_to_syslog:
+                    self._set_syslog_handler(self.access_log, cfg, self.syslog_fmt, "access")
+
             before = attached_handlers()
             logconfig.apply(cfg)
             self._configured_handlers = tuple(
@@ -131,6 +142,12 @@ class Logger:
 
             if level is None:
                 self._warn_of_level(cfg.loglevel)
+            if getattr(cfg, "statsd_host", None) is not None and not self.sends_metrics:
+                self.warning(
+                    "statsd_host is set, but logger_class %s sends no metrics: derive it from "
+                    "monoceros.logging.statsd.Statsd",
+                    type(self).__qualname__,
+                )
             self._warn_of_owners()
 
     def critical(self, msg: object, *args: object, **kwargs: Any) -> None:
@@ -181,6 +198,9 @@ class Logger:
         if not self.access_log_enabled or not self.access_log.isEnabledFor(logging.INFO):
             return
         try:
+            if getattr(self.cfg, "access_log_json", False):
+                self._access_as_json(resp, req, environ, request_time)
+                return
             line_format = self._access_format()
             atoms: Mapping[str, Any]
             if not self._has_standard_atoms():
@@ -202,6 +222,19 @@ class Logger:
                 environ.get("REQUEST_METHOD", "?"),
                 environ.get("RAW_URI", "?"),
             )
+
+    def _access_as_json(
+        self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: Any
+    ) -> None:
+        atoms = None
+        if not self._has_standard_atoms():
+            atoms = self.atoms(resp, req, environ, request_time)
+        line = json_lines.line(self, resp, environ, request_time, atoms)
+        handler = self.direct_access_handler()
+        if handler is None:
+            self.access_log.info("%s", line)
+        else:
+            handler.write_line(line)
 
     def atoms(
         self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: Any
@@ -240,10 +273,14 @@ class Logger:
 
     def has_standard_access_lines(self) -> bool:
         """Whether no subclass has a say in what an access line contains."""
-        return self._has_standard_atoms() and all(
-            getattr(getattr(self, name), "__func__", None) is method
-            for name, method in _STANDARD_METHODS.items()
-        )
+        return self._has_standard_atoms() and all(map(self._is_standard, _STANDARD_METHODS))
+
+    def wants_every_request(self) -> bool:
+        """Whether `access` has to be called: a subclass may do more in it than write lines."""
+        return self.access_log_enabled or not self._is_standard("access")
+
+    def _is_standard(self, name: str) -> bool:
+        return getattr(getattr(self, name), "__func__", None) is _STANDARD_METHODS[name]
 
     def reopen_files(self) -> None:
         """Reopen every log file of this process under its name, after a rotation.
@@ -358,6 +395,25 @@ class Logger:
         handler.setFormatter(fmt)
         log.addHandler(handler)
 
+    def _set_syslog_handler(self, log: logging.Logger, cfg: Any, fmt: str, name: str) -> None:
+        """Let the records of `log` go to syslog as well; `name` is error or access.
+
+        Raises ConfigError when the address's host is not known.
+        """
+        prefix = cfg.syslog_prefix or cfg.proc_name.replace(":", ".")
+        facility = PatientSyslogHandler.facility_names[cfg.syslog_facility.lower()]
+        try:
+            address = parse_syslog_address(cfg.syslog_addr)
+            handler = PatientSyslogHandler(cfg.syslog_addr, address, facility)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"syslog_addr: {cfg.syslog_addr!r} cannot be used: {error}"
+            ) from error
+        # A percent sign in the prefix is no conversion.
+        program = f"gunicorn.{prefix}.{name}".replace("%", "%%")
+        handler.setFormatter(logging.Formatter(f"{program}: {fmt}"))
+        log.addHandler(handler)
+
     def _file_owner(self) -> files.Owner | None:
         user, group = getattr(self.cfg, "user", None), getattr(self.cfg, "group", None)
         return (user, group) if isinstance(user, int) and isinstance(group, int) else None
@@ -418,6 +474,14 @@ def reconfigure(log: Any, cfg: Any) -> None:
     """
     with transaction(log):
         log.setup(cfg)
+    wanted = getattr(cfg, "logger_class", None)
+    if wanted is not None and wanted.__qualname__ != type(log).__qualname__:
+        log.warning(
+            "The logger's class stays %s until a restart: %s is wanted now (by logger_class or "
+            "statsd_host)",
+            type(log).__qualname__,
+            wanted.__qualname__,
+        )
 
 
 def _own_handlers(log: logging.Logger) -> list[logging.Handler]:

@@ -4,8 +4,11 @@ Rules:
 - The constructor runs in the process that forks (arbiter or mold) and touches no process state.
 - `init_process` runs in the worker: environment, signals, app, `post_worker_init`, then `run`. A
   subclass that overrides it ends in `super().init_process()`.
-- The worker counts as READY from right before `run`; a class whose `run` still has start-up work to
-  do sets `ready_at_first_notify`, and is READY when it first calls `notify`.
+- The worker counts as READY when it first calls `notify` (or ``self.tmp.notify``) in `run`: a class
+  whose `run` still has start-up work to do serves only then. A class that never does sets
+  `ready_at_first_notify` to False, and is READY right before `run`.
+- A class that derives from this one alone brings sockets and HTTP of its own: nothing here needs
+  the engine.
 - While it boots, TERM, INT and QUIT end a worker at once, with status 0. A stray HUP, USR2, TTIN,
   TTOU or WINCH does nothing.
 """
@@ -15,7 +18,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -39,9 +42,11 @@ class Heartbeat:
     """`worker.tmp`: Gunicorn's name for what tells the master that the worker lives. It beats the
     scoreboard; there is no file."""
 
-    def __init__(self) -> None:
+    def __init__(self, beaten: Callable[[], None] | None = None) -> None:
+        """`beaten` is called after each beat."""
         self._seat: Seat | None = None
         self._local = time.monotonic()
+        self._beaten = beaten
 
     def take_seat(self, seat: Seat) -> None:
         """From now on beat in this seat."""
@@ -52,6 +57,8 @@ class Heartbeat:
         self._local = time.monotonic()
         if self._seat is not None:
             self._seat.beat()
+        if self._beaten is not None:
+            self._beaten()
 
     def last_update(self) -> float:
         """Time of the last beat, seconds on the monotonic clock."""
@@ -80,8 +87,11 @@ class Worker:
     ]
     PIPE: ClassVar[list[int]] = []
 
-    #: For classes whose `run` can still fail to start: READY at the first `notify`, not before.
-    ready_at_first_notify: ClassVar[bool] = False
+    #: READY at the first `notify` in `run`; else, for classes that never call it, before `run`.
+    ready_at_first_notify: ClassVar[bool] = True
+
+    #: Sockets, parsing and TLS are the engine's.
+    uses_engine: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -111,7 +121,7 @@ class Worker:
         )
         self.alive = True
         self.log = log
-        self.tmp = Heartbeat()
+        self.tmp = Heartbeat(self._beaten)
         self.wsgi: Any = None
         self.wait_fds: list[Any] = []
         self.seat: Seat | None = None
@@ -129,7 +139,9 @@ class Worker:
     def notify(self) -> None:
         """Tell the master that the worker lives. Call it at least every `timeout` seconds."""
         self.tmp.notify()
-        if self.ready_at_first_notify and self.booted and self.seat is not None:
+
+    def _beaten(self) -> None:
+        if self._running and self.booted:
             self._announce()
 
     def _announce(self) -> None:
@@ -139,6 +151,8 @@ class Worker:
             self.seat.ready()
 
     _announced = False
+    # `run` has been called.
+    _running = False
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -156,6 +170,8 @@ class Worker:
             die_with(self.ppid)
         random.seed()  # siblings must not share a sequence
         self.wait_fds = list(self.sockets)
+        if not self.uses_engine:
+            self._make_wakeup_pipe()
         self.init_signals()
         prepare_loading(self.cfg)
         since = getattr(self.app, "loading_since", None) or time.time_ns()
@@ -168,7 +184,17 @@ class Worker:
             return  # told to end while the app swallowed the order
         if not self.ready_at_first_notify:
             self._announce()
+        # The master learns that the boot is over, and that what it waits for is `notify`.
+        self.tmp.notify()
+        self._running = True
         self.run()
+
+    def _make_wakeup_pipe(self) -> None:
+        """A signal makes `wait_fds` readable, so that a loop of Python's need not wait for its end
+        of turn to hear of it."""
+        self.PIPE = list(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))  # type: ignore[misc]
+        self.wait_fds.append(self.PIPE[0])
+        signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
 
     def load_wsgi(self) -> None:
         """Import the app; raises what the app raises, unless `reload` is set."""
@@ -216,17 +242,17 @@ class Worker:
         """INT, QUIT: end now."""
         if self.quick:
             return  # a terminal's INT and the master's QUIT: the hook runs once
-        self.alive = False
         self.quick = True
+        self.alive = False
         if self.booted:
             self.cfg.worker_int(self)
         raise SystemExit(0)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """ABRT: the master holds the worker to be stuck."""
+        self.quick = True
         self.alive = False
         self.aborted = True
-        self.quick = True
         self.cfg.worker_abort(self)
         raise SystemExit(1)
 

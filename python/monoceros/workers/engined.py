@@ -4,15 +4,19 @@ import ipaddress
 import logging
 import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, ClassVar, Final
 
-from monoceros import SERVER_SOFTWARE, _core
+from monoceros import _core
+from monoceros.compat import server_names
 from monoceros.config.settings.permissions import PERMISSIONS, warnings
+from monoceros.config.settings.uwsgi import announcement
 from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
-from monoceros.workers.observer import make_access, make_observer
+from monoceros.workers.observer import Observer, make_access, make_observer
+from monoceros.workers.overrides import Route, Visit, needs_route, unheard
 
 #: The signals that order a worker to end.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -28,6 +32,8 @@ def trust_options(cfg: Any) -> dict[str, Any]:
         "header_map": cfg.header_map,
         "proxy_protocol": cfg.proxy_protocol,
         "proxy_allow_ips": normalized(cfg.proxy_allow_ips),
+        "protocol": cfg.protocol,
+        "uwsgi_allow_ips": normalized(cfg.uwsgi_allow_ips),
         **{name: bool(getattr(cfg, name)) for name in PERMISSIONS},
     }
 
@@ -46,24 +52,72 @@ class EngineWorker(Worker):
     #: The setting `timeout` is the deadline of a request, not of the interpreter's heartbeat.
     timeout_bounds_request: ClassVar[bool] = False
 
-    # Nobody may count on this worker before the engine is there.
-    ready_at_first_notify: ClassVar[bool] = True
+    uses_engine: ClassVar[bool] = True
 
     engine: _core.Engine | None = None
 
+    #: Where the app runs in greenlets: lets others run until a descriptor takes more, or so many
+    #: seconds have passed (None: any time); whether it takes more.
+    wait_writable: Callable[[int, float | None], bool] | None = None
+
     #: The app is told that it may be called by several threads (`wsgi.multithread`).
     multithread: ClassVar[bool] = False
+
+    #: Methods of Gunicorn's loop, with what to override instead.
+    loop_methods: ClassVar[Mapping[str, str]] = {}
+
+    observer: Observer | None = None
+    route: Route | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        #: What belongs to the thread that serves a request.
+        self.local = threading.local()
 
     @property
     def threads(self) -> int:
         """App threads of this worker."""
         return 1
 
+    @property
+    def alive(self) -> bool:
+        """False when the worker shall finish what it has and end. Whoever sets it to False, a hook
+        that finds the process too large, say, has the worker drained and replaced."""
+        return self._alive
+
+    @alive.setter
+    def alive(self, value: bool) -> None:
+        self._alive = value
+        if not value and not self.quick and self.engine is not None:
+            if self.seat is not None:
+                self.seat.draining()
+            self.engine.drain(self.cfg.graceful_timeout)
+
+    quick = False  # `alive` is set before the base has set it
+    _alive = True
+
+    @property
+    def nr(self) -> int:
+        """Requests so far. Where hooks are told of requests, the one whose `pre_request` has run
+        is counted; else those that have been answered."""
+        if self.observer is not None or self.seat is None:
+            return self._nr
+        return self._nr + self.seat.scoreboard.read(self.seat.slot).requests
+
+    @nr.setter
+    def nr(self, value: int) -> None:
+        self._nr = value
+
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Say in the log what the configuration lets in that a strict server would refuse."""
         super().check_config(cfg, log)
+        server_names()  # what a config file has put in the place of Gunicorn's may be refused
         for line in warnings(cfg):
+            log.warning("%s", line)
+        if cfg.protocol == "uwsgi":
+            log.info("%s", announcement(cfg))
+        for line in unheard(cls, cls.loop_methods):
             log.warning("%s", line)
 
     def options(self) -> dict[str, Any]:
@@ -71,6 +125,7 @@ class EngineWorker(Worker):
         cfg = self.cfg
         assert self.seat is not None
         timeout = cfg.timeout
+        server, server_software = server_names()
         return {
             "threads": self.threads,
             "multithread": self.multithread,
@@ -96,7 +151,8 @@ class EngineWorker(Worker):
             "limit_request_field_size": cfg.limit_request_field_size,
             **trust_options(cfg),
             "sendfile": cfg.sendfile,
-            "server_software": SERVER_SOFTWARE,
+            "server": server,
+            "server_software": server_software,
             "lifeline": self.seat.lifeline,
         }
 
@@ -105,10 +161,17 @@ class EngineWorker(Worker):
         if self.seat is None:
             raise RuntimeError("an engine worker needs a seat in the scoreboard")
         access = make_access(self)
-        observer = make_observer(self, engine_logs=access is not None)
+        routed = needs_route(type(self))
+        observer = make_observer(self, engine_logs=access is not None, routed=routed)
+        self.observer = observer
+        app: Callable[..., Any] = self.wsgi
+        if routed:
+            app = self.route = Route(self, self.wsgi)
+        elif observer is not None:
+            app = observer.wrap(app)
         return _core.Engine(
             [sock.fileno() for sock in self.sockets],
-            self.wsgi,
+            app,
             self.options(),
             self.seat.scoreboard,
             self.seat.slot,
@@ -118,6 +181,7 @@ class EngineWorker(Worker):
             errors=ErrorStream(self.log),
             log=self.engine_log,
             tls=self.seat.tls,
+            wait_writable=self.wait_writable,
         )
 
     def engine_log(self, level: int, message: str, exc_info: Any) -> None:
@@ -150,6 +214,25 @@ class EngineWorker(Worker):
         """Run the app threads until the engine ends."""
         raise NotImplementedError
 
+    def take(self, visit: Visit) -> None:
+        """Lead a request through the methods that a subclass overrides."""
+        raise NotImplementedError
+
+    def serve_visit(self) -> None:
+        """What `handle_request` does in the end: call the app."""
+        assert self.route is not None
+        self.route.call_app(self.local.visit)
+
+    def keep_failure(self, error: Exception) -> None:
+        """What `handle` does with an exception: `handle_error` hears of it, the engine answers."""
+        visit: Visit = self.local.visit
+        visit.failure = error
+        self.handle_error(visit.request, visit.connection.sock, visit.connection.client, error)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """For subclasses: called with what the app raises. The engine answers and logs that by
+        itself, and what is wrong with a request."""
+
     def report_cut(self, engine: _core.Engine) -> None:
         """Say which requests did not get their answer."""
         cut = list(engine.cut)
@@ -163,10 +246,8 @@ class EngineWorker(Worker):
             )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """TERM: drain."""
+        """TERM: drain, which `alive` brings with it."""
         super().handle_exit(sig, frame)
-        if self.engine is not None:
-            self.engine.drain(self.cfg.graceful_timeout)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT, QUIT: end now, whatever runs."""
@@ -175,8 +256,8 @@ class EngineWorker(Worker):
             return
         if self.quick:
             return
-        self.alive = False
         self.quick = True
+        self.alive = False
         self.cfg.worker_int(self)
         self.engine.stop()
         self.after_stop()

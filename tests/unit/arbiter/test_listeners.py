@@ -24,6 +24,7 @@ CONF = SimpleNamespace(
     uid=os.geteuid(),
     gid=os.getegid(),
     reuse_port=False,
+    socket_mode=None,
 )
 
 
@@ -128,6 +129,14 @@ def test_a_unix_socket_has_the_mode_of_the_umask_and_goes_at_the_end(tmp_path: P
     assert str(listener) == f"unix:{path}"
     close(listener)
     assert not path.exists()
+
+
+def test_a_unix_socket_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    for mode in (0o660, 0o600, 0o777):
+        listener = open_listener(str(path), SimpleNamespace(**vars(CONF) | {"socket_mode": mode}))
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        close(listener)
 
 
 def test_a_dead_socket_file_is_replaced(tmp_path: Path) -> None:

@@ -88,13 +88,8 @@ class TestAliases:
 @pytest.mark.parametrize(
     "name",
     [
-        "gevent",
-        "gevent_wsgi",
-        "gevent_pywsgi",
         "eventlet",
-        "tornado",
         "asgi",
-        "gunicorn.workers.ggevent.GeventWorker",
         "gunicorn.workers.gasgi.ASGIWorker",
     ],
 )

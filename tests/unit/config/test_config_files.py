@@ -291,16 +291,16 @@ class TestUnknownNames:
             cfg,
             write(
                 """
-                statsd_prefix = "site"
-                enable_backlog_metric = False
-                statsd_host = None
-                def on_dirty_starting(arbiter): pass
+                http2_max_frame_size = 20000
+                http2_cleartext = False
+                control_socket_disable = True
+                control_socket = "site.ctl"
                 """
             ),
         )
         assert [line.partition(" (")[0] for line in warnings(caplog)] == [
-            "statsd_prefix is not supported by this release and has no effect",
-            "on_dirty_starting is not supported by this release and has no effect",
+            "http2_max_frame_size is not supported by this release and has no effect",
+            "control_socket is not supported by this release and has no effect",
         ]
 
     def test_a_module_is_looked_through_too(

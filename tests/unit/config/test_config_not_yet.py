@@ -17,16 +17,9 @@ MISSING = "is not supported by this release"
     [
         ("http2_cleartext", False),
         ("http2_cleartext", None),
-        ("enable_backlog_metric", "false"),
-        ("statsd_host", None),
-        ("statsd_host", ""),
-        ("uwsgi_allow_ips", "127.0.0.1,::1"),
-        ("uwsgi_allow_ips", "127.0.0.1, ::1"),
-        ("protocol", "HTTP"),
+        ("control_socket_disable", "true"),
         ("http_protocols", "h1"),
         ("http_protocols", ["h1"]),
-        ("dirty_apps", []),
-        ("dirty_workers", "0"),
         ("control_socket_mode", "0600"),
         ("control_socket_disable", True),
     ],
@@ -42,8 +35,6 @@ def test_a_value_that_asks_for_nothing_passes_in_silence(
     ("name", "value"),
     [
         ("ssl_context", lambda conf, factory: None),
-        ("protocol", "uwsgi"),
-        ("uwsgi_allow_ips", "*"),
     ],
 )
 def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: Config) -> None:
@@ -54,12 +45,7 @@ def test_a_value_that_safety_depends_on_is_refused(name: str, value: Any, cfg: C
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("enable_backlog_metric", True),
-        ("statsd_host", "localhost:8125"),
-        ("syslog", True),
-        ("statsd_prefix", "x"),
         ("http_protocols", "h2,h1"),
-        ("dirty_apps", ["a:B"]),
     ],
 )
 def test_another_value_is_warned_about_in_one_line(
@@ -74,18 +60,13 @@ def test_another_value_is_warned_about_in_one_line(
 
 
 def test_reading_one_tells_what_the_server_does(cfg: Config) -> None:
-    assert cfg.statsd_host is None
-    assert cfg.uwsgi_allow_ips == ["127.0.0.1", "::1"]
-    assert cfg.syslog is False
+    assert cfg.http2_cleartext == "off"
 
 
 class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--enable-backlog-metric app",
-            "--statsd-host h:1 app",
-            "--uwsgi-allow-from=* app",
             "app --http-protocols h2",
         ],
     )
@@ -103,10 +84,10 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--statsd-prefix x app",
-            "--statsd-pre x app",
-            "app --http-parser python",
-            "--dogstatsd-tags=a:b app",
+            "--asgi-loop uvloop app",
+            "--asgi-lo uvloop app",
+            "app --root-path /below",
+            "--http2-max-frame-size=20000 app",
         ],
     )
     def test_a_harmless_one_is_warned_about(
@@ -120,7 +101,6 @@ class TestCommandLine:
         "line",
         [
             "--http-protocols h1 app",
-            "--uwsgi-allow-from 127.0.0.1,::1 app",
             "--no-control-socket app",
             "--control-socket-mode 0600 app",
         ],
@@ -141,5 +121,5 @@ class TestCommandLine:
 def test_every_refusal_on_the_command_line_is_one_in_a_config_file() -> None:
     # Who moves an option from one to the other must not lose its safety.
     for entry in NOT_YET.values():
-        if entry.name.startswith(("ssl", "cert", "key", "ca_", "uwsgi")):
+        if entry.name.startswith(("ssl", "cert", "key", "ca_")):
             assert entry.fate is Fate.REFUSED, entry.name

@@ -11,7 +11,7 @@ from monoceros.errors import ConfigError
 from monoceros.workers.engined import normalized
 
 
-@pytest.mark.parametrize("name", ["forwarded_allow_ips", "proxy_allow_ips"])
+@pytest.mark.parametrize("name", ["forwarded_allow_ips", "proxy_allow_ips", "uwsgi_allow_ips"])
 def test_networks(name: str, cfg: Config) -> None:
     assert getattr(cfg, name) == ["127.0.0.1", "::1"]
     for value, kept in [

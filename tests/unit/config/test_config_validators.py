@@ -47,6 +47,11 @@ from support.privileges import without_privileges
         (v.auto_int, "0", 0),
         (v.auto_int, "0o22", 18),
         (v.auto_int, "0x12", 18),
+        (v.validate_mode, None, None),
+        (v.validate_mode, 0o660, 0o660),
+        (v.validate_mode, " 0660 ", 0o660),
+        (v.validate_mode, "0o600", 0o600),
+        (v.validate_mode, "770", 0o770),
     ],
 )
 def test_keeps(validator: Any, value: Any, kept: Any) -> None:
@@ -79,7 +84,10 @@ def test_keeps(validator: Any, value: Any, kept: Any) -> None:
         (v.validate_environment, ["=1"], ValueError),
         (v.validate_environment, ["A=\0"], ValueError),
         (v.validate_dict, [], TypeError),
-        (v.validate_log_level, "warn", ValueError),
+        (v.validate_log_level, "loud", ValueError),
+        (v.validate_mode, "890", ValueError),
+        (v.validate_mode, 0o1777, ValueError),
+        (v.validate_mode, True, TypeError),
         (v.validate_log_level, None, ValueError),
         (v.validate_class, 1, TypeError),
         (v.validate_class, "", ValueError),
@@ -108,8 +116,14 @@ def test_an_error_names_the_setting(cfg: Config) -> None:
 
 
 def test_a_level_that_is_nearly_one_is_suggested(cfg: Config) -> None:
-    with pytest.raises(ValueError, match=r"loglevel: .*'warn'; did you mean 'warning'\?"):
-        cfg.set("loglevel", "warn")
+    with pytest.raises(ValueError, match=r"loglevel: .*'warnung'; did you mean 'warning'\?"):
+        cfg.set("loglevel", "warnung")
+
+
+def test_pythons_other_names_of_levels_mean_what_they_mean_there(cfg: Config) -> None:
+    for name, level in (("warn", "warning"), ("WARN", "warning"), ("fatal", "critical")):
+        cfg.set("loglevel", name)
+        assert cfg.loglevel == level
 
 
 class TestFolders:

@@ -50,7 +50,12 @@ def settings() -> Settings:
             "logconfig_dict": {},
             "logconfig_json": None,
             "syslog": False,
+            "syslog_addr": "udp://127.0.0.1:9",
+            "syslog_prefix": None,
+            "syslog_facility": "user",
+            "proc_name": "shop",
             "disable_redirect_access_to_syslog": False,
+            "access_log_json": False,
             "user": os.geteuid(),
             "group": os.getegid(),
         }

@@ -30,6 +30,9 @@ class Log:
         self.error_log.propagate = False
         self.lines: list[Any] = []
 
+    def wants_every_request(self) -> bool:
+        return self.access_log_enabled
+
     def access(self, *arguments: Any) -> None:
         self.lines.append(arguments)
 
@@ -130,6 +133,10 @@ def test_each_reason_to_observe() -> None:
     assert make_observer(debugging_worker) is not None
 
 
+REQUEST = SimpleNamespace(method="GET", uri="/", path="/", query="", scheme="http", headers=[])
+RESPONSE = SimpleNamespace(status="200 OK", headers=[])
+
+
 def test_post_request_gets_as_many_arguments_as_it_takes() -> None:
     seen: list[tuple[Any, ...]] = []
     for hook in (
@@ -139,8 +146,8 @@ def test_post_request_gets_as_many_arguments_as_it_takes() -> None:
     ):
         observer = make_observer(make(post_request=hook))
         assert observer is not None
-        observer.after("request", {"a": 1}, "response", 0.5)
-    assert seen == [("request",), ("request", {"a": 1}), ("request", {"a": 1}, "response")]
+        observer.after(REQUEST, {"a": 1}, RESPONSE, 0.5)
+    assert seen == [(REQUEST,), (REQUEST, {"a": 1}), (REQUEST, {"a": 1}, RESPONSE)]
 
 
 def test_a_request_is_seen_before_and_after() -> None:
@@ -148,10 +155,10 @@ def test_a_request_is_seen_before_and_after() -> None:
     worker = make(pre_request=lambda w, r: seen.append((w, r)))
     observer = make_observer(worker)
     assert observer is not None
-    observer.before("request")
-    observer.after("request", {}, "response", 1.25)
-    assert seen == [(worker, "request")]
-    assert worker.log.lines == [("response", "request", {}, timedelta(seconds=1.25))]
+    observer.before(REQUEST)
+    observer.after(REQUEST, {}, RESPONSE, 1.25)
+    assert seen == [(worker, REQUEST)]
+    assert worker.log.lines == [(RESPONSE, REQUEST, {}, timedelta(seconds=1.25))]
 
 
 def test_a_failing_post_request_is_logged_and_the_access_line_written() -> None:
@@ -161,9 +168,9 @@ def test_a_failing_post_request_is_logged_and_the_access_line_written() -> None:
     worker = make(post_request=hook)
     observer = make_observer(worker)
     assert observer is not None
-    observer.after("request", {}, "response", 0.0)
+    observer.after(REQUEST, {}, RESPONSE, 0.0)
     assert worker.log.lines[0] == "Exception in post_request hook"
-    assert worker.log.lines[1][0] == "response"
+    assert worker.log.lines[1][0] == RESPONSE
 
 
 def test_wsgi_errors_go_to_the_error_log() -> None:

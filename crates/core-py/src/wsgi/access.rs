@@ -10,6 +10,8 @@ use monoceros_engine::clock::{Moment, unix_seconds};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::wsgi::access_json::JsonLine;
+
 /// A single-letter atom of the format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Atom {
@@ -32,12 +34,20 @@ enum Part {
     Variable(Py<PyString>),
 }
 
+/// What a line looks like.
+enum Layout {
+    /// As the operator's format says.
+    Parts(Vec<Part>),
+    /// One JSON object.
+    Json(JsonLine),
+}
+
 pub struct Access {
     pub file: RawFd,
-    parts: Vec<Part>,
+    layout: Layout,
     request_line: [Py<PyString>; 3],
     process: String,
-    /// `now()` of the logger: the local time as the format wants it.
+    /// `now(second)`: the time as lines show it, of a second since 1970.
     now: Py<PyAny>,
     /// `user(environ)`: the name from Basic credentials, or None.
     user: Py<PyAny>,
@@ -50,6 +60,16 @@ pub struct Clock {
     text: String,
 }
 
+impl Clock {
+    pub fn at(&mut self, second: u64, now: &Bound<'_, PyAny>) -> PyResult<&str> {
+        if self.second != second {
+            self.text = now.call1((second,))?.extract()?;
+            self.second = second;
+        }
+        Ok(&self.text)
+    }
+}
+
 /// What became of a request.
 pub struct Fate {
     pub since: Moment,
@@ -58,19 +78,23 @@ pub struct Fate {
 }
 
 impl Access {
-    /// None when the format needs more than single atoms: then Python writes the lines.
+    /// `format` None stands for JSON. None when it needs more than single atoms: then Python
+    /// writes the lines.
     pub fn new(
         py: Python<'_>,
         file: RawFd,
-        format: &str,
+        format: Option<&str>,
         now: Py<PyAny>,
         user: Py<PyAny>,
     ) -> Option<Access> {
-        let parts = parse(py, format)?;
+        let layout = match format {
+            Some(format) => Layout::Parts(parse(py, format)?),
+            None => Layout::Json(JsonLine::new(py)),
+        };
         let request_line = ["REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL"]
             .map(|name| PyString::intern(py, name).unbind());
         let process = format!("<{}>", std::process::id());
-        Some(Access { file, parts, request_line, process, now, user })
+        Some(Access { file, layout, request_line, process, now, user })
     }
 
     /// Appends the line of a request, with its end.
@@ -83,8 +107,15 @@ impl Access {
     ) -> PyResult<()> {
         let py = environ.py();
         let took = Moment::now().since(fate.since).as_micros();
+        let parts = match &self.layout {
+            Layout::Parts(parts) => parts,
+            Layout::Json(line) => {
+                let (now, user) = (self.now.bind(py), self.user.bind(py));
+                return line.write(environ, fate, took, now, user, clock, out);
+            }
+        };
         let mut number = Buffer::new();
-        for part in &self.parts {
+        for part in parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Variable(name) => variable(environ, name, out)?,
@@ -94,12 +125,8 @@ impl Access {
                     _ => out.push(b'-'),
                 },
                 Part::Atom(Atom::Time) => {
-                    let second = unix_seconds();
-                    if clock.second != second {
-                        clock.text = self.now.bind(py).call0()?.extract()?;
-                        clock.second = second;
-                    }
-                    out.extend_from_slice(clock.text.as_bytes());
+                    let text = clock.at(unix_seconds(), self.now.bind(py))?;
+                    out.extend_from_slice(text.as_bytes());
                 }
                 Part::Atom(Atom::RequestLine) => {
                     for (index, name) in self.request_line.iter().enumerate() {
@@ -146,21 +173,27 @@ fn variable(environ: &Bound<'_, PyDict>, name: &Py<PyString>, out: &mut Vec<u8>)
     Ok(())
 }
 
-/// Quotes and control characters cannot end a field or a line.
+/// Quotes, control characters (of C1 too, which readers of UTF-8 obey) and Unicode's own line ends
+/// cannot end a field or a line.
 fn escape(text: &str, out: &mut Vec<u8>) {
-    let harmless = |byte: u8| byte >= b' ' && byte != b'"' && byte != 0x7f;
+    let harmless = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"';
     if text.bytes().all(harmless) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            byte if harmless(byte) => out.push(byte),
-            byte => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+    for letter in text.chars() {
+        match letter {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\u{2028}' | '\u{2029}' => {
+                out.extend_from_slice(format!("\\u{:04x}", letter as u32).as_bytes());
+            }
+            letter if letter.is_control() => {
+                out.extend_from_slice(format!("\\x{:02x}", letter as u32).as_bytes());
+            }
+            letter => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A prepared dict with everything that never changes is cloned, which copies its table as it is;
 //! what the request says is filled in. Names of known fields are interned once.
 
+mod variables;
+
 use monoceros_engine::{Body, Exchange, Origin, Scheme};
 use monoceros_http1::{Head, Method, Name, TargetForm, Version, percent_decode, split_authority};
 use pyo3::prelude::*;
@@ -149,11 +151,18 @@ impl Environs {
         let origin = exchange.origin();
         let script_name = origin.and_then(|origin| origin.script_name);
         let script_name = script_name.map(|span| without_slashes_behind(span.of(bytes)));
-        if !self.set_request_line(py, &environ, head, bytes, script_name)? {
+        let variables = exchange.variables();
+        let fits = match variables {
+            None => self.set_request_line(py, &environ, head, bytes, script_name)?,
+            Some(variables) => self.set_variables(py, &environ, head, bytes, variables)?,
+        };
+        if !fits {
             let name = script_name.unwrap_or(self.script_name.as_bytes());
             return Ok(Err(NotUnderScriptName(String::from_utf8_lossy(name).into_owned())));
         }
-        if let Place::Unix { path } = &self.places[listener] {
+        if let Place::Unix { path } = &self.places[listener]
+            && variables.is_none_or(|variables| variables.get(b"SERVER_NAME").is_none())
+        {
             let scheme = origin.and_then(|origin| origin.scheme).unwrap_or(self.scheme);
             let (name, port) = host_and_port(head.host.of(bytes), path, scheme);
             set(&environ, &self.keys.server_name, &latin1(py, &name)?)?;
@@ -275,15 +284,7 @@ impl Environs {
             }
             None => self.script_name.as_bytes(),
         };
-        if head.method != Method::Get {
-            match self.methods.iter().find(|(method, _)| *method == head.method) {
-                Some((_, text)) => set(environ, &keys.request_method, text.bind(py))?,
-                None => {
-                    let method = latin1(py, head.method_span.of(bytes))?;
-                    set(environ, &keys.request_method, &method)?;
-                }
-            }
-        }
+        self.set_method(py, environ, head, bytes)?;
         if head.version == Version::Http10 {
             set(environ, &keys.server_protocol, self.http10.bind(py))?;
         }
@@ -311,13 +312,29 @@ impl Environs {
         }
         self.scratch.clear();
         percent_decode(path, &mut self.scratch);
-        // A mount point ends where a part of the path ends: /app is none of /apple.
-        let rest = self.scratch.strip_prefix(script_name);
-        let Some(rest) = rest.filter(|rest| matches!(rest.first(), None | Some(b'/'))) else {
-            return Ok(false);
-        };
+        let Some(rest) = behind_mount(&self.scratch, script_name) else { return Ok(false) };
         set(environ, &keys.path_info, &latin1(py, rest)?)?;
         Ok(true)
+    }
+
+    #[inline]
+    fn set_method<'py>(
+        &self,
+        py: Python<'py>,
+        environ: &Bound<'py, PyDict>,
+        head: &Head,
+        bytes: &[u8],
+    ) -> PyResult<()> {
+        if head.method == Method::Get {
+            return Ok(());
+        }
+        match self.methods.iter().find(|(method, _)| *method == head.method) {
+            Some((_, text)) => set(environ, &self.keys.request_method, text.bind(py)),
+            None => {
+                let method = latin1(py, head.method_span.of(bytes))?;
+                set(environ, &self.keys.request_method, &method)
+            }
+        }
     }
 
     fn set_fields<'py>(
@@ -351,6 +368,11 @@ impl Environs {
         }
         Ok(())
     }
+}
+
+/// What follows the mount point, which ends where a part of the path ends: /app is none of /apple.
+fn behind_mount<'a>(path: &'a [u8], mount: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(mount).filter(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
 /// A mount point as the environment variable's: `/app/` is `/app`, and `/` is none.

@@ -7,9 +7,11 @@
 mod aftermath;
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::{Exchange, Gateway, Notice, Outcome, Severity, Written, locked};
+use monoceros_engine::{Exchange, Gateway, Outcome, Report, Severity, Written, locked};
 use monoceros_http1::{DateCache, Method, Status, error_response};
-use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError};
+use pyo3::exceptions::{
+    PyBrokenPipeError, PyException, PyKeyboardInterrupt, PySystemExit, PyTypeError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -17,6 +19,7 @@ use crate::capi::{call2, next};
 use crate::wsgi::FileWrapper;
 use crate::wsgi::access::{Access, Clock, Fate};
 use crate::wsgi::client::Client;
+use crate::wsgi::cooperation::flush_cooperatively;
 use crate::wsgi::environ::{Environs, Facts, NotUnderScriptName, Place};
 use crate::wsgi::observed::{Observed, Request};
 use crate::wsgi::responder::{BodyWriter, Callables, ShortBody};
@@ -38,6 +41,8 @@ pub struct Wsgi {
     pub sendfile: bool,
     /// Value of the Server field.
     pub server: Vec<u8>,
+    /// Where the app runs in greenlets: lets others run until a socket takes more.
+    pub wait_writable: Option<Py<PyAny>>,
 }
 
 impl Gateway for Wsgi {
@@ -51,6 +56,8 @@ pub struct Paused {
     result: Option<Py<PyAny>>,
     observed: Option<Observed>,
     status: u16,
+    /// What was asked for, for the error log. Empty where nothing of the app is run any more.
+    target: String,
 }
 
 /// What of a response is still to come.
@@ -69,7 +76,8 @@ pub struct Local {
 
 impl Local {
     pub fn new(py: Python<'_>, wsgi: &Wsgi) -> PyResult<Local> {
-        let callables = Callables::new(py, &wsgi.server)?;
+        let wait_writable = wsgi.wait_writable.as_ref().map(|wait| wait.clone_ref(py));
+        let callables = Callables::new(py, &wsgi.server, wait_writable)?;
         let early_hints = callables.early_hints.bind(py);
         let environs = Environs::new(py, &wsgi.facts, &wsgi.places, early_hints)?;
         Ok(Local { callables, environs, date: DateCache::new(), clock: Clock::default() })
@@ -152,12 +160,14 @@ impl Wsgi {
         let (result, failure) = match served {
             Ok(Responded { result, pumped: Pumped::Blocked, stream, .. }) => {
                 let status = exchange.status();
-                return Ok(Outcome::Pause(Paused { stream, result, observed, status }));
+                let target = target(exchange);
+                return Ok(Outcome::Pause(Paused { stream, result, observed, status, target }));
             }
             Ok(Responded { result, pumped: Pumped::End, body, sends_file: true, .. }) => {
                 self.tell(py, exchange, &mut local.clock, observed, body);
                 let status = exchange.status();
-                let paused = Paused { stream: None, result, observed: None, status };
+                let target = String::new();
+                let paused = Paused { stream: None, result, observed: None, status, target };
                 return Ok(Outcome::CompleteThen(paused));
             }
             Ok(Responded { result, body, .. }) => {
@@ -366,7 +376,15 @@ impl Wsgi {
             }
             match py.detach(|| exchange.flush()) {
                 Ok(Written::All) => {}
-                Ok(Written::Blocked | Written::TurnOver) => return Ok(Pumped::Blocked),
+                Ok(Written::Blocked | Written::TurnOver) => match &self.wait_writable {
+                    None => return Ok(Pumped::Blocked),
+                    // A greenlet waits: what the app has bound to it stays where it is.
+                    Some(wait) => {
+                        if !flush_cooperatively(exchange, wait.bind(py))? {
+                            return Err(Failure::PeerGone);
+                        }
+                    }
+                },
                 Err(_) => return Err(Failure::PeerGone),
             }
         }
@@ -428,7 +446,7 @@ impl Wsgi {
                 let whole = matches!(failure, Failure::Afterwards(_));
                 let outcome = if whole { Outcome::Complete } else { Outcome::Abort };
                 let mut fatal = self.close(py, paused.result.take());
-                self.explain(py, failure, "", &mut fatal);
+                self.explain(py, failure, &paused.target, &mut fatal);
                 self.tell(py, exchange, &mut local.clock, paused.observed.take(), body);
                 return match fatal {
                     Some(error) => Err(Box::new(AppError(outcome, error))),
@@ -456,9 +474,8 @@ impl Wsgi {
         if let Some(observed) = paused.observed {
             let writer = paused.stream.and_then(|stream| stream.writer);
             let body = writer.map_or(0, |writer| writer.sent);
-            let mut lines = locked(&exchange.lines);
             let clock = &mut local.clock;
-            self.tell_of(py, observed, clock, lines.tail(), paused.status, body, true);
+            self.tell_of(py, observed, clock, &exchange.lines, paused.status, body, true);
         }
         fatal
     }
@@ -479,6 +496,12 @@ impl Responded {
     fn end(body: u64) -> Responded {
         Responded { pumped: Pumped::End, body, sends_file: false, result: None, stream: None }
     }
+}
+
+/// What the request asks for, for people.
+fn target(exchange: &Exchange<Wsgi>) -> String {
+    let (head, bytes) = exchange.head();
+    String::from_utf8_lossy(head.target.of(bytes)).into_owned()
 }
 
 /// When the app has taken the socket, its connection ends with this request. The app's socket has

@@ -22,9 +22,14 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::capi::{BytesPayload, Definition, enter, function, is_sole_reference, latin1_bytes};
 use crate::wsgi::Wsgi;
+use crate::wsgi::cooperation::flush_cooperatively;
 
 /// The one status below 200 that is a final answer (RFC 9110, 15.2.2).
 const SWITCHING_PROTOCOLS: u16 = 101;
+/// Seconds until a greenlet looks again whether another one has left start_response.
+const LOCK_PAUSE: f64 = 0.001;
+/// Nothing to wait for but time.
+const NO_DESCRIPTOR: i32 = -1;
 /// Body chunks up to this are copied behind what is to be sent; larger ones are sent in place.
 const COPIED: usize = 4096;
 
@@ -54,6 +59,8 @@ impl Current {
 pub struct State {
     current: Option<Current>,
     version: Version,
+    /// Whether the peer reads chunks and interim answers.
+    framing_version: Version,
     head_request: bool,
     keep_alive: bool,
     /// Somebody wants to see status and headers afterwards.
@@ -73,7 +80,11 @@ pub struct State {
 
 /// The state behind the three callables.
 #[pyclass(frozen, name = "Responder", module = "monoceros._core")]
-pub struct Responder(Mutex<State>);
+pub struct Responder {
+    state: Mutex<State>,
+    /// See `Wsgi`.
+    wait_writable: Option<Py<PyAny>>,
+}
 
 /// One app thread's callables.
 pub struct Callables {
@@ -88,10 +99,15 @@ static WRITE: Definition = Definition::new(c"write", write);
 static EARLY_HINTS: Definition = Definition::new(c"early_hints", early_hints);
 
 impl Callables {
-    pub fn new(py: Python<'_>, server: &[u8]) -> PyResult<Callables> {
+    pub fn new(
+        py: Python<'_>,
+        server: &[u8],
+        wait_writable: Option<Py<PyAny>>,
+    ) -> PyResult<Callables> {
         let state = State {
             current: None,
             version: Version::Http11,
+            framing_version: Version::Http11,
             head_request: false,
             keep_alive: false,
             observed: false,
@@ -105,7 +121,7 @@ impl Callables {
             kept: None,
             write: None,
         };
-        let responder = Bound::new(py, Responder(Mutex::new(state)))?;
+        let responder = Bound::new(py, Responder { state: Mutex::new(state), wait_writable })?;
         let any = responder.as_any();
         Ok(Callables {
             start_response: function(any, &START_RESPONSE)?.unbind(),
@@ -148,6 +164,11 @@ impl Responder {
         state.write = Some(write);
         let (head, _) = exchange.head();
         state.version = head.version;
+        // A front end that speaks uwsgi writes 1.1 and reads what 1.0 has.
+        state.framing_version = match exchange.variables() {
+            None => head.version,
+            Some(_) => Version::Http10,
+        };
         state.head_request = head.method == Method::Head;
         state.keep_alive = exchange.keep_alive();
         state.observed = observed;
@@ -169,13 +190,27 @@ impl Responder {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        match self.0.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return state,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
             // Another thread of the app is in start_response. It may need the interpreter before
-            // it lets go, so that waiting attached could last for ever.
-            Err(TryLockError::WouldBlock) => Python::attach(|py| self.0.lock_py_attached(py))
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
+            // it lets go, so that waiting attached could last for ever; and a greenlet needs the
+            // thread.
+            let state = Python::attach(|py| match &self.wait_writable {
+                None => Some(self.state.lock_py_attached(py)),
+                Some(wait) => {
+                    if let Err(error) = wait.call1(py, (NO_DESCRIPTOR, LOCK_PAUSE)) {
+                        error.write_unraisable(py, None);
+                    }
+                    None
+                }
+            });
+            if let Some(state) = state {
+                return state.unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
         }
     }
 }
@@ -206,7 +241,7 @@ impl State {
             date: self.date.at(unix_seconds()),
             server: &self.server,
             head_request: self.head_request,
-            request_version: self.version,
+            request_version: self.framing_version,
             keep_alive: self.keep_alive,
             known_length,
         };
@@ -324,7 +359,7 @@ fn responder<'a>(state: &'a Bound<'_, PyAny>) -> PyResult<&'a Responder> {
 }
 
 fn locked(responder: &Responder) -> PyResult<MutexGuard<'_, State>> {
-    match responder.0.try_lock() {
+    match responder.state.try_lock() {
         Ok(state) => Ok(state),
         Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => {
@@ -504,10 +539,15 @@ unsafe extern "C" fn write(
 }
 
 fn flush(py: Python<'_>, responder: &Responder, exchange: &mut Exchange<Wsgi>) -> PyResult<()> {
-    py.detach(|| exchange.flush_waiting()).map_err(|_| {
-        responder.lock().peer_gone = true;
-        std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
-    })
+    let sent = match &responder.wait_writable {
+        None => py.detach(|| exchange.flush_waiting()).is_ok(),
+        Some(wait) => flush_cooperatively(exchange, wait.bind(py))?,
+    };
+    if sent {
+        return Ok(());
+    }
+    responder.lock().peer_gone = true;
+    Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into())
 }
 
 /// `early_hints(headers)`: 103 (RFC 8297), while the response has not begun.
@@ -527,7 +567,7 @@ unsafe extern "C" fn early_hints(
             let guard = locked(responder(state)?)?;
             let none = py.None().into_bound(py);
             let Some(current) = guard.current else { return Ok(none) };
-            if guard.committed || guard.version == Version::Http10 {
+            if guard.committed || guard.framing_version == Version::Http10 {
                 return Ok(none);
             }
             drop(guard);

@@ -33,10 +33,13 @@ impl<G: Gateway> Shared<G> {
         }
         let took = now.since(exchange.since);
         self.note_duration(took);
-        let all_were_busy = reactor.works.iter().all(|work| work.active);
-        reactor.works[thread.index].end();
-        let cell = reactor.board.cell(reactor.slot, thread.index);
-        cell.end(took);
+        let all_were_busy = reactor.all_works(|work| work.active);
+        let unsent = reactor.works[thread.index].end();
+        let cell = reactor.board.cell(reactor.slot, thread.index.min(reactor.cells()));
+        if thread.index >= reactor.cells() {
+            reactor.crowd -= 1;
+        }
+        cell.end(took, reactor.crowd == 0 || thread.index < reactor.cells());
         connection.keep_alive = exchange.keep_alive;
         connection.status = exchange.status;
         connection.sent = exchange.sent;
@@ -82,8 +85,8 @@ impl<G: Gateway> Shared<G> {
                 }
                 exchange.output.clear();
                 if overdue {
-                    // The 504 has been sent and our side is shut.
-                    connection.output.clear();
+                    // The 504 has been sent, as far as the socket took it.
+                    connection.output = unsent.unwrap_or_default();
                     reactor.linger(connection);
                 } else {
                     reactor.abort(connection);
@@ -93,12 +96,13 @@ impl<G: Gateway> Shared<G> {
         exchange.bytes = None;
         exchange.body = crate::body::Body::Empty;
         exchange.desk.end();
+        self.lane_is_free(reactor);
         if reactor.lead != Lead::Thread(thread.index) {
             if all_were_busy && reactor.ready.is_empty() {
                 reactor.arm_listeners();
             }
             // The leader does not see what we have just added.
-            if reactor.waiting && !reactor.events.is_empty() {
+            if reactor.waiting && (!reactor.events.is_empty() || reactor.draining.is_some()) {
                 self.poller.kick();
             }
         }

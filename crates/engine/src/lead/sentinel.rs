@@ -1,7 +1,7 @@
 //! The sentinel: the engine's own thread, which watches the leader and stands in for it.
 //!
 //! It never touches Python. It sleeps while the worker is idle, ticks while it is busy, and leads
-//! only while every app thread is in an app.
+//! only while every app thread is in an app; in a cooperative worker it always does.
 
 use super::*;
 
@@ -100,6 +100,7 @@ impl<G: Gateway> Shared<G> {
             if reactor.has_work() && !reactor.parked.is_empty() {
                 continue;
             }
+            self.call_hub(&mut reactor);
             reactor = self.poll(reactor, events).0;
         }
     }

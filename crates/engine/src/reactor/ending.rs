@@ -2,6 +2,7 @@
 //! what it got for the whole.
 
 use super::*;
+use crate::refusal::{Refusal, request_line};
 
 impl<G: Gateway> Reactor<G> {
     /// Ours is said; the peer may still send, and has to be able to read.
@@ -20,9 +21,7 @@ impl<G: Gateway> Reactor<G> {
 
     pub(super) fn write_last_words(&mut self, connection: &mut Connection<G>) -> bool {
         match connection.write().and_then(|written| match &connection.tls {
-            Some(session) if written == Written::All => {
-                session.send_last(connection.socket.as_fd(), &[])
-            }
+            Some(session) if written == Written::All => session.end(connection.socket.as_fd()),
             _ => Ok(written),
         }) {
             Ok(Written::All) => shutdown(connection.socket.as_fd(), Shutdown::Write).is_ok(),
@@ -69,16 +68,42 @@ impl<G: Gateway> Reactor<G> {
         status: Status,
         extra: &[(&str, &str)],
     ) {
+        self.tell_of_refusal(&connection, status);
         let date = self.date.at(unix_seconds());
         connection.output.clear();
         connection.continue_owed = 0;
         error_response(connection.output.tail(), status, date, false, extra);
         connection.input = Vec::new();
         connection.head = None;
+        connection.head_bytes = Vec::new();
         connection.body = None;
         connection.request = None;
-        self.board.cell(self.slot, self.options.threads).count(status.code(), 0, 0);
+        self.own_cell().count(status.code(), 0, 0);
         self.linger(connection);
+    }
+
+    /// Keeps the beginning of a request that is about to be refused and lies elsewhere.
+    #[cold]
+    pub fn keep_line(&self, connection: &mut Connection<G>, bytes: &[u8]) {
+        if self.options.tells_refusals {
+            connection.head_bytes = request_line(bytes).to_vec();
+        }
+    }
+
+    fn tell_of_refusal(&mut self, connection: &Connection<G>, status: Status) {
+        if !self.options.tells_refusals {
+            return;
+        }
+        let bytes = match &connection.request {
+            Some(request) => &request.bytes,
+            None if connection.head_bytes.is_empty() => &connection.input,
+            None => &connection.head_bytes,
+        };
+        self.notices.refusals.push(Refusal {
+            client: connection.client(),
+            line: request_line(bytes).to_vec(),
+            status: status.code(),
+        });
     }
 
     /// There is no thread left that could answer: say so instead of letting clients wait.
@@ -95,17 +120,23 @@ impl<G: Gateway> Reactor<G> {
     }
 
     pub fn close(&mut self, mut connection: Box<Connection<G>>) {
-        self.let_go_of_memory(&mut connection);
         // What was cut must not end as if it were meant.
         let whole = connection.output.is_empty() && !matches!(connection.paused, Paused::Resume(_));
+        let said = match &connection.tls {
+            Some(session) if whole => session.end(connection.socket.as_fd()),
+            _ => Ok(Written::All),
+        };
+        // A peer that has not read all that came before shall hear it in the end (RFC 8446, 6.1).
+        let ending = matches!(connection.phase, Phase::Lingering | Phase::Handshake);
+        if said == Ok(Written::Blocked) && !ending {
+            return self.linger(connection);
+        }
+        self.let_go_of_memory(&mut connection);
         self.released.extend(connection.take_paused());
         let was_full = self.is_full();
         self.forget_refusal(&connection);
-        if let Some(session) = &connection.tls {
+        if connection.tls.is_some() {
             self.leave_handshake(&connection);
-            if whole {
-                self.say_goodbye(session, &connection.socket);
-            }
         }
         self.connections.retire(connection.key);
         drop(connection);

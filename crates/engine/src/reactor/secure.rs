@@ -2,7 +2,7 @@
 //! the way of a connection without one.
 
 use super::*;
-use crate::tls::{Complaint, Session};
+use crate::tls::Complaint;
 
 /// Handshakes may take this part of `worker_connections`; beyond it the oldest makes way. Clients
 /// that begin and go silent shall not keep out those that mean it.
@@ -95,11 +95,5 @@ impl<G: Gateway> Reactor<G> {
             format!("the TLS handshake with {peer} took too long: connection closed")
         });
         self.close(connection);
-    }
-
-    /// Says that the end is meant, so that the peer cannot take it for a cut (RFC 8446, 6.1).
-    pub fn say_goodbye(&self, session: &Session, socket: impl AsFd) {
-        // A peer that is gone, or takes nothing any more, need not hear it.
-        let _ = session.send_last(socket.as_fd(), &[]);
     }
 }

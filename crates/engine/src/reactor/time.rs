@@ -60,16 +60,23 @@ impl<G: Gateway> Reactor<G> {
         let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
         let mut told = false;
         let mut overdue = false;
+        let cells = self.cells();
         for (thread, work) in self.works.iter_mut().enumerate() {
             if work.next_deadline(deadline, slow_after) <= self.now {
                 let date = self.date.at(unix_seconds());
-                if work.check(thread, self.now, deadline, slow_after, date) {
-                    self.board.cell(self.slot, thread).set_overdue();
+                let became_overdue = work.check(thread, self.now, deadline, slow_after, date);
+                if self.hub.is_some() && work.has_reports() {
+                    self.unexplained.push(work.request());
+                }
+                if became_overdue {
+                    if thread < cells {
+                        self.board.cell(self.slot, thread).set_overdue();
+                    }
                     overdue = true;
                 }
             }
             if work.has_reports() {
-                let cell = self.board.incident_cell(self.slot, thread);
+                let cell = self.board.incident_cell(self.slot, thread.min(cells - 1));
                 told |= work.post(|incident| cell.report(incident));
             }
         }
@@ -98,11 +105,16 @@ impl<G: Gateway> Reactor<G> {
         }
         let leading = matches!(self.lead, Lead::Thread(_)) as usize;
         let others_work = self.parked.len() + leading < self.works.len();
-        if self.works.len() > 1
+        // A hub says when it begins something that is due earlier.
+        if self.hub.is_none()
+            && self.works.len() > 1
             && others_work
             && (deadline != Span::FOREVER || slow_after != Span::FOREVER)
         {
             until = until.min(self.now.after(WATCH));
+        }
+        if let Some(hub) = &self.hub {
+            until = until.min(hub.late_from());
         }
         if self.listeners.paused_until() > self.now {
             until = until.min(self.listeners.paused_until());

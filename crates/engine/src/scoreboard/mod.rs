@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(running.request.len(), 120);
         board.cell(0, 0).begin(Moment(1), b"GET", b"/");
         assert_eq!(board.cell(0, 0).running().unwrap().request, b"GET /");
-        board.cell(0, 0).end(Span(1500));
+        board.cell(0, 0).end(Span(1500), true);
         assert!(board.cell(0, 0).running().is_none());
         assert_eq!(board.cell(0, 0).latencies().iter().sum::<u64>(), 1);
     }

@@ -258,10 +258,12 @@ impl Cell {
         self.since.store(now.0, Relaxed);
     }
 
-    /// The request has been answered, or given up.
-    pub fn end(&self, took: Span) {
-        self.since.store(0, Relaxed);
-        self.overdue.store(0, Relaxed);
+    /// A request has been answered, or given up; `none_runs`: it was the last one of this cell.
+    pub fn end(&self, took: Span, none_runs: bool) {
+        if none_runs {
+            self.since.store(0, Relaxed);
+            self.overdue.store(0, Relaxed);
+        }
         add(&self.latencies[bucket(took)], 1);
     }
 

@@ -154,13 +154,9 @@ impl Session {
         self.lock().receive(socket, buffer)
     }
 
-    /// Sends a last word and says that no other follows. A peer that takes it no more has lost
-    /// interest.
-    pub fn send_last(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Written, Errno> {
+    /// Says that nothing follows.
+    pub fn end(&self, socket: BorrowedFd<'_>) -> Result<Written, Errno> {
         let mut line = self.lock();
-        if !bytes.is_empty() {
-            line.seal(&[IoSlice::new(bytes)])?;
-        }
         line.connection.send_close_notify();
         line.flush(socket)
     }

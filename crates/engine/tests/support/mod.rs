@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use monoceros_engine::clock::Span;
 use monoceros_engine::scoreboard::Scoreboard;
 use monoceros_engine::{
-    AppThread, Body, Engine, Exchange, Gateway, Next, Options, Outcome, Payload, Severity, Written,
+    AppThread, Body, Engine, Exchange, Gateway, Next, Options, Outcome, Payload, Refusal, Severity,
+    Written,
 };
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -71,6 +72,7 @@ pub struct Record {
     /// Paused responses that have been let go of, for whatever reason.
     pub dropped: AtomicUsize,
     pub notices: Mutex<Vec<(Severity, String)>>,
+    pub refusals: Mutex<Vec<Refusal>>,
     gate: Mutex<bool>,
     opened: Condvar,
 }
@@ -189,10 +191,14 @@ fn run(engine: &Engine<Toy>, record: &Arc<Record>, main: bool) {
             }
             Next::Release(chunks) => drop(chunks),
             Next::Signals => {}
-            Next::Notices(notices) => {
+            Next::Notices(report) => {
+                record.refusals.lock().unwrap().extend(report.refusals);
                 let mut kept = record.notices.lock().unwrap();
-                kept.extend(notices.into_iter().map(|notice| (notice.severity, notice.text)));
+                kept.extend(
+                    report.notices.into_iter().map(|notice| (notice.severity, notice.text)),
+                );
             }
+            Next::Explain(_) => unreachable!("only lanes are explained"),
             Next::Done => return,
         }
     }

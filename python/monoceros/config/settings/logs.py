@@ -43,6 +43,23 @@ class AccessLogFormat(Setting):
     default = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 
+class AccessLogJson(Setting):
+    """Write the access log as JSON, one object a line; `access_log_format` does not count then.
+
+    The fields, always all of them and null where there is nothing to tell: time (UTC),
+    remote_addr, user, method, target (as it came), path (decoded, without query), protocol,
+    status, bytes (of the answer's body), duration (seconds), referer, user_agent, pid. Atoms that
+    a `logger_class` adds follow under their own names.
+    """
+
+    name = "access_log_json"
+    section = SECTION
+    cli = ("--access-log-json",)
+    action = "store_true"
+    validator = validate_bool
+    default = False
+
+
 class ErrorLog(Setting):
     """The file for the error log; "-" is standard error."""
 

@@ -3,6 +3,7 @@
 from monoceros.config.setting import Setting
 from monoceros.config.validators import (
     seconds,
+    validate_choice,
     validate_folder,
     validate_pos_int,
     validate_seconds,
@@ -128,3 +129,20 @@ class SpoolDir(Setting):
     cli = ("--spool-dir",)
     meta = "DIR"
     validator = validate_folder
+
+
+class HttpParser(Setting):
+    """auto, fast or python: Gunicorn's names of parsers. All three mean the one of this server.
+
+    It is native code, needs no package beside this one, and reads requests in one way only.
+    """
+
+    name = "http_parser"
+    section = "Worker Processes"
+    cli = ("--http-parser",)
+    meta = "STRING"
+    default = "auto"
+
+    @staticmethod
+    def validator(value: object) -> str:
+        return "auto" if value is None else validate_choice("auto", "fast", "python")(value)

@@ -1,7 +1,12 @@
 """Where the configuration and the app come from, and where the server listens."""
 
 from monoceros.config.setting import Setting, Surroundings
-from monoceros.config.validators import validate_list_string, validate_pos_int, validate_string
+from monoceros.config.validators import (
+    validate_list_string,
+    validate_mode,
+    validate_pos_int,
+    validate_string,
+)
 
 #: Read when no config file is named; the first that exists.
 DEFAULT_CONFIG_FILES = ("./monoceros.conf.py", "./gunicorn.conf.py")
@@ -73,3 +78,17 @@ class Backlog(Setting):
     type = int
     validator = validate_pos_int
     default = 2048
+
+
+class SocketMode(Setting):
+    """The permissions of unix sockets, octal: 0660 lets in their user and group only.
+
+    A socket has them from its first moment. Without this setting `umask` decides, and while that
+    is 0 every user of the machine may connect, and is believed like a proxy.
+    """
+
+    name = "socket_mode"
+    section = "Server Socket"
+    cli = ("--socket-mode",)
+    meta = "MODE"
+    validator = validate_mode

@@ -1,6 +1,10 @@
 //! What follows a request: `close()`, the observer and the access log, and words about what went
 //! wrong.
 
+use std::sync::Mutex;
+
+use monoceros_engine::Lines;
+
 use super::*;
 
 impl Wsgi {
@@ -19,8 +23,7 @@ impl Wsgi {
             return;
         }
         let (status, keep_alive) = (exchange.status(), exchange.keep_alive());
-        let mut lines = locked(&exchange.lines);
-        self.tell_of(py, observed, clock, lines.tail(), status, body, !keep_alive);
+        self.tell_of(py, observed, clock, &exchange.lines, status, body, !keep_alive);
     }
 
     #[expect(clippy::too_many_arguments, reason = "what became of a request")]
@@ -29,7 +32,7 @@ impl Wsgi {
         py: Python<'_>,
         observed: Observed,
         clock: &mut Clock,
-        lines: &mut Vec<u8>,
+        lines: &Mutex<Lines>,
         status: u16,
         body: u64,
         close: bool,
@@ -37,6 +40,8 @@ impl Wsgi {
         let told = match (&self.access, &self.observer) {
             (Some(access), _) if observed.request.is_none() => {
                 let fate = Fate { since: observed.since, status, body };
+                let mut lines = locked(lines);
+                let lines = lines.tail();
                 let start = lines.len();
                 let written = access.write(observed.environ.bind(py), &fate, clock, lines);
                 if written.is_err() {
@@ -52,6 +57,22 @@ impl Wsgi {
         }
     }
 
+    /// An exception that is no `Exception`: SystemExit and its like. A greenlet has some that are
+    /// its own affair (GreenletExit, gevent.Timeout).
+    fn ends_the_worker(&self, py: Python<'_>, error: &PyErr) -> bool {
+        if self.wait_writable.is_some() {
+            return error.is_instance_of::<PySystemExit>(py)
+                || error.is_instance_of::<PyKeyboardInterrupt>(py);
+        }
+        !error.is_instance_of::<PyException>(py)
+    }
+
+    /// GreenletExit: what a greenlet is killed with, on purpose; gevent says nothing either.
+    fn is_a_kill(&self, py: Python<'_>, error: &PyErr) -> bool {
+        self.wait_writable.is_some()
+            && error.get_type(py).name().is_ok_and(|name| name == "GreenletExit")
+    }
+
     /// Calls `close()` of what the app returned. An exception that ends the worker comes back.
     pub(super) fn close(&self, py: Python<'_>, result: Option<Py<PyAny>>) -> Option<PyErr> {
         let result = result?.into_bound(py);
@@ -64,11 +85,17 @@ impl Wsgi {
             Err(error) => Err(error),
         };
         let error = closed.err()?;
-        if !error.is_instance_of::<PyException>(py) {
+        if self.ends_the_worker(py, &error) {
             return Some(error);
         }
         self.say(py, ERROR, "Error in close() of a response", Some(error));
         None
+    }
+
+    /// Closes what had to stay open until the engine had sent it. An exception that ends the worker
+    /// comes back.
+    pub fn let_go(&self, py: Python<'_>, paused: Paused) -> Option<PyErr> {
+        self.close(py, paused.result)
     }
 
     /// There is no response: 500 where nothing was sent, otherwise the connection's end.
@@ -81,9 +108,8 @@ impl Wsgi {
         committed: bool,
         fatal: &mut Option<PyErr>,
     ) -> Outcome<Paused> {
-        let (head, bytes) = exchange.head();
-        let head_request = head.method == Method::Head;
-        let target = String::from_utf8_lossy(head.target.of(bytes)).into_owned();
+        let head_request = exchange.head().0.method == Method::Head;
+        let target = target(exchange);
         let whole = matches!(failure, Failure::Afterwards(_));
         self.explain(py, failure, &target, fatal);
         if whole {
@@ -108,16 +134,13 @@ impl Wsgi {
         target: &str,
         fatal: &mut Option<PyErr>,
     ) {
-        let what = if target.is_empty() {
-            "Error while sending a response".to_owned()
-        } else {
-            format!("Error handling request {target}")
-        };
+        let what = format!("Error handling request {target}");
         match failure {
-            Failure::Raised(error) if error.is_instance_of::<PyException>(py) => {
-                self.say(py, ERROR, &what, Some(error));
+            Failure::Raised(error) if self.ends_the_worker(py, &error) => *fatal = Some(error),
+            Failure::Raised(error) if self.is_a_kill(py, &error) => {
+                self.say(py, DEBUG, &format!("{what}: its greenlet was killed"), None);
             }
-            Failure::Raised(error) => *fatal = Some(error),
+            Failure::Raised(error) => self.say(py, ERROR, &what, Some(error)),
             Failure::Afterwards(failure) => self.explain(py, *failure, target, fatal),
             Failure::Broken(text) => self.say(py, ERROR, &format!("{what}: {text}"), None),
             Failure::PeerGone => {
@@ -136,8 +159,8 @@ impl Wsgi {
         }
     }
 
-    pub fn notices(&self, py: Python<'_>, notices: Vec<Notice>) {
-        for notice in notices {
+    pub fn notices(&self, py: Python<'_>, report: Report) {
+        for notice in report.notices {
             let level = match notice.severity {
                 Severity::Debug => DEBUG,
                 Severity::Info => INFO,
@@ -145,6 +168,9 @@ impl Wsgi {
                 Severity::Error => ERROR,
             };
             self.say(py, level, &notice.text, None);
+        }
+        if let Err(error) = self.write_refusals(py, &report.refusals) {
+            self.say(py, ERROR, "The access lines of refused requests are lost", Some(error));
         }
     }
 }

@@ -1,0 +1,25 @@
+"""The commands of the distribution `monoceros-gunicorn`, Gunicorn's by name."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from monoceros import cli, compat
+
+
+def gunicorn() -> None:
+    """Serve, as the command `monoceros` does; refuses where a real Gunicorn's files lie."""
+    found = importlib.util.find_spec("gunicorn")
+    if found is not None and found.origin is not None:
+        complaint = compat.conflict(Path(found.origin).parent)
+        if complaint:
+            sys.exit(f"\nError: {complaint}\n")
+    cli.main(prog="gunicorn")
+
+
+def gunicornc() -> None:
+    """The client of Gunicorn's control interface; ends with status 1."""
+    sys.exit(
+        "\nError: this release of Monoceros has no control interface: send the master signals "
+        "instead (HUP, TTIN, TTOU, USR1, TERM)\n"
+    )

@@ -1,0 +1,1 @@
+"""Gunicorn's applications; see `monoceros.compat`."""

@@ -1,0 +1,8 @@
+"""`gunicorn.dirty`: dirty arbiters."""
+
+from monoceros.compat import forward
+
+__getattr__ = forward(
+    "monoceros.dirty",
+    "this release of Monoceros has no dirty arbiters",
+)

@@ -1,0 +1,8 @@
+"""`gunicorn.dirty.client`: calling dirty arbiters."""
+
+from monoceros.compat import forward
+
+__getattr__ = forward(
+    "monoceros.dirty.client",
+    "this release of Monoceros has no dirty arbiters",
+)

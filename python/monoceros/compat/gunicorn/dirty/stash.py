@@ -1,0 +1,8 @@
+"""`gunicorn.dirty.stash`: what dirty apps share."""
+
+from monoceros.compat import forward
+
+__getattr__ = forward(
+    "monoceros.dirty.stash",
+    "this release of Monoceros has no dirty arbiters",
+)

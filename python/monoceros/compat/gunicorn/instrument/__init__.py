@@ -1,0 +1,1 @@
+"""Gunicorn's instruments; see `monoceros.compat`."""

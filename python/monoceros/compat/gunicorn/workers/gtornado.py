@@ -1,0 +1,8 @@
+"""`gunicorn.workers.gtornado`: the worker class on Tornado's loop."""
+
+from monoceros.compat import forward
+
+__getattr__ = forward(
+    "monoceros.workers.gtornado",
+    "this release of Monoceros has no worker class on Tornado: use 'gthread'",
+)

@@ -1,0 +1,175 @@
+"""The `gevent` worker: every request in a greenlet of its own, `worker_connections` at a time.
+
+Rules:
+- The process is patched (`gevent.monkey`) before the app is imported: in the worker, or with
+  `preload_app` in the mold.
+- The hub's thread is the only one that runs the app. The engine's thread reads, writes and keeps
+  the deadlines beside it; a descriptor tells the hub when there is something to take. So a client
+  never makes the hub wait, and a greenlet that holds the hub stops nothing but other greenlets.
+- The main greenlet takes what is ready and starts a greenlet for each. It calls nothing that may
+  wait for another greenlet, and neither do signal handlers, which run wherever they come: what is
+  long in them gets a greenlet.
+"""
+
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, ClassVar, Final
+
+from monoceros import _core
+from monoceros.errors import ConfigError
+from monoceros.workers.engined import EngineWorker
+from monoceros.workers.gthread import beat_interval
+
+try:
+    import gevent
+    import gevent.event
+    import gevent.monkey
+    import gevent.socket
+except ImportError as error:
+    raise ConfigError(
+        f"the worker class gevent needs the package gevent ({error}): "
+        "pip install 'monoceros[gevent]'"
+    ) from error
+
+#: How long greenlets that are killed at the end may take for their `finally`, seconds.
+LAST_WORDS: Final = 2.0
+
+
+class _Expired(Exception):
+    """The socket does not take more yet."""
+
+
+def patch_process() -> None:
+    """Make the standard library cooperative; does nothing the second time."""
+    gevent.monkey.patch_all()
+
+
+class GeventWorker(EngineWorker):
+    """Greenlets on gevent's hub. `timeout` says how long a greenlet may hold the hub."""
+
+    multithread: ClassVar[bool] = True
+
+    #: What a subclass may name in Gunicorn: another server on gevent, and its handler of requests.
+    server_class: ClassVar[Any] = None
+    wsgi_handler: ClassVar[Any] = None
+
+    @property
+    def threads(self) -> int:
+        """Requests at a time."""
+        return max(1, int(self.cfg.worker_connections))
+
+    @classmethod
+    def requests_at_once(cls, cfg: Any) -> int:
+        """How many requests one worker runs at a time."""
+        return max(2, int(cfg.worker_connections))
+
+    @classmethod
+    def before_import(cls) -> None:
+        """Called by the mold before it imports the app."""
+        patch_process()
+
+    def patch(self) -> None:
+        """Make the process cooperative; a subclass may patch more, or less."""
+        patch_process()
+
+    def init_process(self) -> None:
+        """Patch, then boot as any worker."""
+        self.patch()
+        super().init_process()
+
+    def serve(self, engine: _core.Engine) -> None:
+        """Take requests and start greenlets until the engine ends."""
+        self._failure: BaseException | None = None
+        self._greenlets: dict[gevent.Greenlet, int | None] = {}
+        self._orders: list[gevent.Greenlet] = []
+        hub = gevent.get_hub()
+        ready = hub.loop.io(engine.ready_fd(), 1)
+        heart = gevent.spawn(self._beat, engine)
+        try:
+            while True:
+                job = engine.take()
+                if job is not None:
+                    self._start(job)
+                elif engine.ended:
+                    break
+                else:
+                    hub.wait(ready)
+            # A hook may run still, and `close()` of what was answered.
+            gevent.joinall(self._orders, timeout=LAST_WORDS)
+            gevent.sleep(0)
+        finally:
+            heart.kill(block=False)
+            ready.close()
+            # Python's `finally` and `with` of a request that is cut.
+            gevent.killall(list(self._greenlets), timeout=LAST_WORDS)
+            engine.write_lines()
+        if self._failure is not None:
+            raise self._failure
+
+    def _start(self, job: _core.Job) -> None:
+        if job.explains is not None:
+            gevent.spawn(self._explain, job.explains)
+            return
+        greenlet = gevent.Greenlet(self._run, job)
+        self._greenlets[greenlet] = job.request
+        greenlet.start()
+
+    def _explain(self, request: int) -> None:
+        """The stack of a greenlet that is switched out: the interpreter's dump of all threads,
+        which the arbiter shows, has only the current one."""
+        for greenlet, number in list(self._greenlets.items()):
+            if number == request and greenlet.gr_frame is not None:
+                stack = "".join(traceback.format_stack(greenlet.gr_frame))
+                self.log.warning(
+                    "Request %d of worker (pid:%s) waits in its greenlet:\n%s",
+                    request,
+                    self.pid,
+                    stack.rstrip(),
+                )
+
+    def _run(self, job: _core.Job) -> None:
+        try:
+            job.run()
+        except BaseException as error:
+            if self.engine is None or self.aborted:
+                raise
+            # The app has asked for the worker's end; others may finish.
+            self._failure = error
+            self.engine.drain(self.cfg.graceful_timeout)
+        finally:
+            self._greenlets.pop(gevent.getcurrent(), None)
+
+    def _beat(self, engine: _core.Engine) -> None:
+        interval = beat_interval(self.cfg)
+        while True:
+            self.notify()
+            engine.write_lines()
+            gevent.sleep(interval)
+
+    def wait_writable(self, descriptor: int, seconds: float | None) -> bool:
+        """Let others run until a socket takes more; False when it does not within that time."""
+        if descriptor < 0:
+            gevent.sleep(seconds or 0)
+            return False
+        try:
+            gevent.socket.wait_write(descriptor, seconds, _Expired())
+        except _Expired:
+            return False
+        return True
+
+    # Signal handlers run in whichever greenlet is current, the hub among them.
+
+    def _order(self, handler: Callable[[int, FrameType | None], None], sig: int) -> None:
+        if self.engine is None or not hasattr(self, "_orders"):
+            handler(sig, None)
+        else:
+            self._orders.append(gevent.spawn(handler, sig, None))
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """INT, QUIT: end now. The hook may wait for something."""
+        self._order(super().handle_quit, sig)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """USR1: reopen the log files, whose locks a greenlet may hold."""
+        self._order(super().handle_usr1, sig)

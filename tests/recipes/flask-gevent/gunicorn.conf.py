@@ -1,0 +1,4 @@
+worker_class = "gevent"
+workers = 2
+worker_connections = 500
+keepalive = 5

@@ -1,0 +1,1 @@
+exec gunicorn --config gunicorn.config.py flask_site:app

@@ -1,0 +1,2 @@
+def pre_exec(server):
+    server.log.info("Forked child, re-executing.")
