@@ -47,13 +47,16 @@ WSGI = (
 #: Those that speak TLS by themselves.
 TLS = ("monoceros", "granian", "gunicorn-gthread", "nginx")
 
+#: Ours with an access log: in the default format, as JSON, and in a format with header fields.
+LOGGING = ("monoceros-access-log", "monoceros-access-log-json", "monoceros-access-log-format")
+
 CASES = (
     Case(
         "plain",
         "13 bytes, 32 keep-alive connections",
         "plain",
         Load(),
-        (*WSGI, "nginx", "monoceros-threads", "monoceros-access-log"),
+        (*WSGI, "nginx", "monoceros-threads", *LOGGING, "monoceros-gevent", "gunicorn-gevent"),
     ),
     Case(
         "browser",

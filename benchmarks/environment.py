@@ -12,7 +12,7 @@ PYTHON = VENV / "bin" / "python"
 #: What is installed for each peer. Each by itself, so that one that fails stops no other.
 #: fastwsgi imports pkg_resources, which setuptools has dropped since 81.
 DISTRIBUTIONS = {
-    "gunicorn": ["gunicorn"],
+    "gunicorn": ["gunicorn[gevent]"],
     "granian": ["granian"],
     "bjoern": ["bjoern"],
     "fastwsgi": ["fastwsgi", "setuptools<81"],

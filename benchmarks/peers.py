@@ -217,6 +217,9 @@ def nginx(launch: Launch) -> list[str]:
     return [str(nginx_program()), "-e", str(folder / "nginx.log"), "-c", str(configuration)]
 
 
+#: A format that the engine leaves to Python. Its braces are doubled: command lines are filled in.
+FIELDS_FORMAT = '%(h)s "%(r)s" %(s)s %(b)s %(L)s "%({{host}}i)s" "%({{content-type}}o)s"'
+
 PEERS = (
     Peer("monoceros", "monoceros", "sync, 1 thread", monoceros()),
     Peer(
@@ -231,6 +234,19 @@ PEERS = (
         "--access-logfile FILE",
         monoceros("--access-logfile", "{folder}/access.log"),
     ),
+    Peer("monoceros-gevent", "monoceros", "-k gevent", monoceros("--worker-class", "gevent")),
+    Peer(
+        "monoceros-access-log-json",
+        "monoceros",
+        "--access-logfile FILE --access-log-json",
+        monoceros("--access-logfile", "{folder}/access.log", "--access-log-json"),
+    ),
+    Peer(
+        "monoceros-access-log-format",
+        "monoceros",
+        "--access-logfile FILE, a format with header fields",
+        monoceros("--access-logfile", "{folder}/access.log", "--access-logformat", FIELDS_FORMAT),
+    ),
     Peer("gunicorn-sync", "gunicorn", "-k sync", gunicorn("--worker-class", "sync")),
     Peer(
         "gunicorn-gthread",
@@ -238,6 +254,7 @@ PEERS = (
         "-k gthread, 4 threads",
         gunicorn("--worker-class", "gthread", "--threads", "{threads}"),
     ),
+    Peer("gunicorn-gevent", "gunicorn", "-k gevent", gunicorn("--worker-class", "gevent")),
     Peer("granian", "granian", "--blocking-threads 1", granian("--blocking-threads", "1")),
     Peer("granian-default", "granian", "default threads", granian(), alternative=True),
     Peer("bjoern", "bjoern", "as it comes", launched("bjoern")),

@@ -26,6 +26,7 @@ _ENGINE = "integration/arbiter/test_engine.py"
 _FLAWS = "integration/test_flaws.py"
 _GOLDEN = "integration/test_golden.py::test_the_same_requests_have_the_same_answers"
 _PREFACE = "integration/test_proxy_protocol.py"
+_POOL = "integration/test_dirty_processes.py"
 _SLOW = "integration/test_slow_clients.py"
 _NO_CLASS = "unit/config/test_config_classes.py::test_classes_that_are_not_there_yet_are_named"
 _NO_ASGI = "there is no such worker class yet: the server says so and does not start"
@@ -72,6 +73,7 @@ FLAWS: tuple[Flaw, ...] = (
             f"{_DEATHS}::test_crashes_after_ready_are_backed_off",
             "unit/arbiter/test_backoff.py::"
             "test_two_workers_that_never_boot_make_at_most_eight_boots_in_ten_seconds",
+            f"{_POOL}::test_workers_that_do_not_boot_are_started_ever_more_slowly",
         ),
     ),
     Flaw(
@@ -160,7 +162,10 @@ FLAWS: tuple[Flaw, ...] = (
         19,
         "an exception in a hook of the master ends the server",
         "it is logged; only hooks without which there is no start end it",
-        ("integration/arbiter/test_hooks.py::test_other_failing_hooks_do_not_end_the_master",),
+        (
+            "integration/arbiter/test_hooks.py::test_other_failing_hooks_do_not_end_the_master",
+            "integration/compat/test_hook_objects.py::test_hooks_of_the_master_that_fail_end_nothing",
+        ),
     ),
     Flaw(
         20,
@@ -236,7 +241,7 @@ FLAWS: tuple[Flaw, ...] = (
         30,
         "HUP reloads no dirty app",
         "a new pool with new code beside the old one, which drains",
-        ("integration/test_dirty_reload.py::test_new_code_after_a_reload",),
+        ("integration/test_dirty_reload.py::test_new_code_takes_the_place_of_the_old",),
     ),
     Flaw(
         31,
@@ -262,6 +267,8 @@ FLAWS: tuple[Flaw, ...] = (
             "integration/test_dirty_calls.py::test_the_stash",
             "integration/test_dirty_calls.py::"
             "test_the_crash_of_a_worker_is_an_error_of_its_call_only",
+            f"{_POOL}::test_the_crash_of_the_dirty_arbiter",
+            f"{_POOL}::test_dirty_workers_and_their_clients_run_as_the_user",
         ),
     ),
     # Security.

@@ -324,7 +324,7 @@ IMPORTS = Group(
             SAME,
             "names and exceptions; what is parsed in native code says so when it is called",
         ),
-        Row("`gunicorn.http2`, `gunicorn.asgi`, `gunicorn.ctl`", NOT_YET, "ImportError says so"),
+        Row("`gunicorn.http2`, `gunicorn.asgi`, `gunicorn.ctl`", NOT_YET, "an ImportError"),
     ),
 )
 

@@ -31,7 +31,8 @@ fuzz_target!(|data: &[u8]| {
     let input = [HEAD, body].concat();
     let pieces = random::Random::new(u64::from(*split)).split(&input);
     let split = pieces.into_iter().map(<[u8]>::to_vec).collect();
-    let outcome = drive::same_outcome_in_all(&input, [split], &limits, &Policy::default());
+    let outcome =
+        drive::same_outcome_in_all(&input, [split], &limits, u64::MAX, &Policy::default());
 
     let mut chunks: Vec<Vec<u8>> = Vec::new();
     let decoded = ChunkedDecoder::new().decode(body, &limits, &mut |data| {

@@ -38,8 +38,7 @@ fuzz_target!(|data: &[u8]| {
         ..Policy::default()
     };
     let mut head = Head::new();
-    let parsed =
-        HeadParser::new().parse(&request.head, &mut head, &Limits::new(0, 0, 0), &policy);
+    let parsed = HeadParser::new().parse(&request.head, &mut head, &Limits::new(0, 0, 0), &policy);
     assert_ne!(parsed, Ok(HeadProgress::Partial));
     if parsed == Ok(HeadProgress::Complete) {
         assert_eq!(head.length, request.head.len());

@@ -23,6 +23,7 @@ __all__ = [
     "FileWrapper",
     "Incident",
     "Input",
+    "Job",
     "Request",
     "Response",
     "Running",

@@ -76,6 +76,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
     elif path == "/hold":
         events.note("holding")
         hold_the_hub(argument)
+        events.note("held")
     elif path == "/spin":
         events.note("holding")
         spin(argument)
@@ -90,11 +91,11 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
         return pieces(5, argument)
     elif path == "/large":
         start_response("200 OK", [])
-        return large(100_000, 100)
+        return large(100_000, int(argument) or 100)
     elif path == "/write":
         write = start_response("200 OK", [])
         try:
-            for _ in range(100):
+            for _ in range(int(argument) or 100):
                 write(b"x" * 100_000)
         except BrokenPipeError:
             events.note("write-refused")

@@ -75,7 +75,7 @@ CASES = {
     ),
     "unknown-worker-class": Case(["-k", "no_such_class", "probes:app"], 1, ["no_such_class"]),
     "unknown-worker-path": Case(["-k", "no.such.Class", "probes:app"], 1, ["no.such.Class"]),
-    "worker-class-of-later": Case(["-k", "gevent", "probes:app"], 1, ["gevent"]),
+    "worker-class-of-later": Case(["-k", "eventlet", "probes:app"], 1, ["eventlet", "gevent"]),
     "unknown-log-level": Case(["--log-level", "loud", "probes:app"], 1, ["loud"]),
     "unwritable-log": Case(["--log-file", "/no/such/folder/log", "probes:app"], 1, ["/no/such"]),
     "missing-log-config": Case(["--log-config", "none.ini", "probes:app"], 1, ["none.ini"]),

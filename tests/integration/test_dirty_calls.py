@@ -20,6 +20,10 @@ from monoceros.dirty import (
     StashError,
     StashTableNotFoundError,
 )
+from monoceros.dirty.calls import encode_call
+from monoceros.dirty.frames import Kind, encode_frame
+from monoceros.dirty.values import encode
+from support.client import connect
 from support.dirty import HEAVY, DirtyServer
 from support.serving import Serve
 from support.waiting import wait_for
@@ -179,7 +183,7 @@ def test_the_time_of_a_call_is_bounded(serve: Serve) -> None:
     assert answer["error"] == "DirtyTimeoutError"
     assert answer["text"] == "Execution of heavy:Heavy.sleep timed out"
     assert answer["facts"]["timeout"] == 1
-    assert dirty.call("who")["pid"] != pid
+    dirty.wait_ready(1, without=(pid,))
 
 
 def test_a_worker_whose_other_calls_are_fine_finishes_them_first(serve: Serve) -> None:
@@ -216,9 +220,10 @@ def test_an_interpreter_that_is_held_is_explained_and_replaced(serve: Serve) -> 
     dirty = DirtyServer(serve, "--dirty-timeout", "1")
     dirty.server.expect_log(r"DIRTY WORKER TIMEOUT .*heavy.py\", line \d+, in spin")
     dirty.server.expect_log("was killed by its master")
+    (pid,) = dirty.of_role("dirty-worker")
     with pytest.raises(DirtyTimeoutError):
         dirty.call("spin")
-    assert dirty.call("count") == 1
+    dirty.wait_ready(1, without=(pid,))
 
 
 def test_without_a_timeout_calls_take_as_long_as_they_want(serve: Serve) -> None:
@@ -310,3 +315,38 @@ def test_the_stash(serve: Serve) -> None:
         dirty.call("put", "shared", "key", {"n": 1})
         assert {str(dirty.call("get", "shared", "key")) for _ in range(4)} == {"{'n': 1}"}
         assert dirty.call("get", "shared", "absent", 3) == 3
+
+
+def test_rubbish_is_cut_off_and_nobody_else_notices(serve: Serve) -> None:
+    dirty = DirtyServer(serve)
+    dirty.server.expect_log("A client of dirty apps is cut off: What was received is no message")
+    dirty.server.expect_log("A client of dirty apps is cut off: A message of .* bytes is too long")
+    dirty.server.expect_log("A client of dirty apps is cut off: A call names no app and action")
+    dirty.server.expect_log("A client of dirty apps is cut off: it has sent RESULT")
+    dirty.server.expect_log("A client of dirty apps is cut off: A value is cut off")
+    dirty.server.allow_log("before the last one was answered")
+    call = encode_call(HEAVY, "sleep", (0,), {})
+    too_long = bytearray(encode_frame(Kind.CALL))
+    too_long[4:8] = b"\xff\xff\xff\xff"
+    for data in (
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(too_long),
+        encode_frame(Kind.CALL, 0, encode(["only one"])),
+        encode_frame(Kind.RESULT, 0, encode(None)),
+        encode_frame(Kind.CALL),
+        call + call,
+    ):
+        with connect(dirty.path, 60) as sock:
+            sock.sendall(data)
+            heard = b""
+            while more := sock.recv(65536):
+                heard += more
+                if data == call + call and heard.count(b"slept") == 2:
+                    break  # the second one was read when the first had been answered
+        assert heard.startswith(b"MD")
+    # Half a message and an end; one that never goes on.
+    with connect(dirty.path, 60) as sock:
+        sock.sendall(call[:20])
+    with connect(dirty.path, 60) as silent:
+        silent.sendall(call[:20])
+        assert dirty.call("count") == 1

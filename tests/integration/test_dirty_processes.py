@@ -1,5 +1,6 @@
 """The processes behind dirty apps: how many, crashes, back-off, privileges, stops and ends."""
 
+import asyncio
 import os
 import pwd
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 import monoceros
 from integration.test_privileges import nobodys_python
+from monoceros.arbiter.stacks import process_state
 from monoceros.dirty import (
     DirtyClient,
     DirtyConnectionError,
@@ -24,7 +26,7 @@ from support.dirty import HEAVY, DirtyServer
 from support.processes import title
 from support.server import APPS
 from support.serving import Serve
-from support.waiting import wait_for
+from support.waiting import holds_for, wait_for
 
 
 def answering(dirty: DirtyServer, app: str, number: int) -> set[int]:
@@ -52,6 +54,7 @@ def test_each_app_is_in_as_many_workers_as_it_may_be(serve: Serve) -> None:
     (single,) = answering(dirty, "heavy:Single", 1)
     dirty.server.expect_log("was sent SIGKILL")
     os.kill(single, signal.SIGKILL)
+    dirty.wait_dirty_workers(3, without=(single,))
     (again,) = answering(dirty, "heavy:Single", 1)
     assert again != single
     titles = sorted(title(each) for each in dirty.server.family())
@@ -65,7 +68,7 @@ def test_signals_change_the_number_of_workers(serve: Serve) -> None:
     dirty = DirtyServer(serve, apps=(HEAVY, "heavy:Limited"), dirty_workers=2)
     dirty.server.expect_log("Cannot decrease below 2 dirty workers")
     os.kill(dirty.arbiter, signal.SIGTTIN)
-    dirty.wait_dirty_workers(3)
+    dirty.wait_ready(3)
     assert len(answering(dirty, "heavy:Limited", 2)) == 2
     os.kill(dirty.arbiter, signal.SIGTTOU)
     dirty.wait_dirty_workers(2)
@@ -108,6 +111,37 @@ def test_the_crash_of_the_dirty_arbiter(serve: Serve) -> None:
     wait_for(lambda: not psutil.pid_exists(worker), 20, "its worker to be gone")
 
 
+@pytest.mark.parametrize("loop", [False, True], ids=["thread", "event loop"])
+def test_a_call_that_the_dirty_arbiter_had_not_read_is_made_again(serve: Serve, loop: bool) -> None:
+    dirty = DirtyServer(serve)
+    dirty.server.expect_log("was sent SIGKILL")
+    arbiter = dirty.arbiter
+    results: list[Any] = []
+
+    async def ask() -> None:
+        async with DirtyClient(dirty.path, timeout=60) as client:
+            results.append((await client.execute_async(HEAVY, "who"))["parent"])
+            stop()
+            results.append((await client.execute_async(HEAVY, "who"))["parent"])
+
+    def ask_in_thread() -> None:
+        results.append(dirty.call("who")["parent"])
+        stop()
+        results.append(dirty.call("who")["parent"])
+
+    def stop() -> None:
+        os.kill(arbiter, signal.SIGSTOP)
+        wait_for(lambda: process_state(arbiter) == "stopped", 20, "it to stand still")
+
+    calling = threading.Thread(target=lambda: asyncio.run(ask()) if loop else ask_in_thread())
+    calling.start()
+    wait_for(lambda: process_state(arbiter) == "stopped", 20, "it to stand still")
+    holds_for(lambda: len(results) == 1, 0.3, "no answer")
+    os.kill(arbiter, signal.SIGKILL)
+    calling.join(60)
+    assert results == [arbiter, dirty.arbiter]
+
+
 def test_the_dirty_arbiter_can_be_told_to_end(serve: Serve) -> None:
     dirty = DirtyServer(serve)
     arbiter = dirty.arbiter
@@ -134,6 +168,21 @@ def test_a_worker_that_is_told_to_end_finishes_its_call(serve: Serve) -> None:
     assert results == ["slept"]
     assert dirty.call("who")["pid"] != pid
     assert dirty.server.events("close")[0]["pid"] == pid
+
+
+def test_a_call_that_was_not_begun_is_given_to_another_worker(serve: Serve) -> None:
+    dirty = DirtyServer(serve)
+    dirty.server.expect_log("was sent SIGKILL")
+    (pid,) = dirty.of_role("dirty-worker")
+    results: list[Any] = []
+    # A worker that is stopped takes nothing up.
+    os.kill(pid, signal.SIGSTOP)
+    calling = threading.Thread(target=lambda: results.append(dirty.call("who")["pid"]))
+    calling.start()
+    holds_for(lambda: not results, 0.3, "no answer")
+    os.kill(pid, signal.SIGKILL)
+    calling.join(60)
+    assert results == dirty.wait_ready(1, without=(pid,))
 
 
 BROKEN = """
@@ -215,6 +264,24 @@ def test_calls_wait_for_apps_that_are_being_loaded(serve: Serve) -> None:
     (dirty.server.directory / "loaded").touch()
     calling.join(60)
     assert results == ["loaded"]
+
+
+def test_an_app_that_never_boots_is_explained(serve: Serve) -> None:
+    dirty = DirtyServer(
+        serve,
+        "--boot-timeout",
+        "1",
+        apps=("own:App",),
+        dirty_workers=2,
+        files={"own.py": LOADING},
+        wait=False,
+    )
+    dirty.server.expect_log(
+        r"Dirty worker \(pid:\d+\) has not booted within boot_timeout \(1 s\).*own.py.*in init"
+    )
+    dirty.server.expect_log("was killed by its master because of its boot timeout")
+    dirty.server.allow_log("^Failure")
+    dirty.server.wait_log("has not booted within boot_timeout", 30)
 
 
 def test_a_stop_waits_for_web_requests_that_call_dirty_apps(serve: Serve) -> None:

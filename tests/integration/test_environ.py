@@ -172,6 +172,7 @@ def test_particular_keys(serve: Serve) -> None:
         ([], 2, False, True),
         (["--threads", "2"], 1, True, False),
         (["--worker-class", "gthread"], 2, True, True),
+        (["--worker-class", "gevent"], 2, True, True),
     ],
 )
 def test_concurrency_flags(

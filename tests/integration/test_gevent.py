@@ -1,5 +1,6 @@
 """The worker class `gevent`: greenlets beside each other, and a hub that nobody else waits for."""
 
+import contextlib
 import signal
 
 import pytest
@@ -72,24 +73,24 @@ def test_a_config_file_may_patch_the_master(serve: Serve, worker_class: str) -> 
 def test_a_generator_stays_in_its_greenlet(serve: Serve) -> None:
     """Also when the client is slow to read: what is local to a greenlet stays."""
     server = serve("greenlets:app", *GEVENT)
-    with server.connect(receive_buffer=8192) as slow:
-        slow.send(format_request(target="/large"))
+    with server.connect(receive_buffer=65536) as slow:
+        slow.send(format_request(target="/large?60"))
         slow.read_until(b"\r\n\r\n")
         assert server.get("/").status == 200
         assert server.get("/pieces?0.01").text == "".join(f"{n} mine\n" for n in range(5))
         body = slow.read_until(b"0\r\n\r\n")
-        assert body.count(b"x") == 10_000_000
+        assert body.count(b"x") == 6_000_000
 
 
 def test_write_holds_nobody(serve: Serve) -> None:
     """A client that does not read what the app pushes makes its own greenlet wait."""
     server = serve("greenlets:app", *GEVENT)
-    with server.connect(receive_buffer=8192) as slow:
-        slow.send(format_request(target="/write"))
+    with server.connect(receive_buffer=65536) as slow:
+        slow.send(format_request(target="/write?60"))
         slow.read_until(b"\r\n\r\n")
         for _ in range(5):
             assert server.get("/").status == 200
-        assert slow.read_until(b"0\r\n\r\n").count(b"x") == 10_000_000
+        assert slow.read_until(b"0\r\n\r\n").count(b"x") == 6_000_000
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,25 @@ def test_an_overdue_request_gets_504_and_is_explained(serve: Serve) -> None:
     server.wait_log("time.sleep(seconds)", 10.0)
     wait_for(lambda: (now := server.workers()) and not set(now) & set(before), 20.0, "another")
     server.wait_answer()
+
+
+def test_connections_go_to_workers_whose_hub_is_free(serve: Serve) -> None:
+    """The worker with the held hub takes few before that is noticed."""
+    server = serve("greenlets:app", *GEVENT, workers=2)
+    with contextlib.ExitStack() as kept:
+        stuck = kept.enter_context(server.connect(timeout=60.0))
+        stuck.send(format_request(target="/hold?6"))
+        server.wait_event("holding")
+        waiting = 0
+        for _ in range(20):
+            connection = kept.enter_context(server.connect(timeout=0.5))
+            connection.send(format_request(target="/pid"))
+            try:
+                assert connection.read_response().status == 200
+            except TimeoutError:
+                waiting += 1
+        assert waiting <= 4 or server.events("held")
+        assert stuck.read_response().status == 200
 
 
 def test_draining_waits_for_greenlets(serve: Serve) -> None:

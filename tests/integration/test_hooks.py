@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from support.serving import Serve
+from support.serving import WAYS, Serve
 from support.waiting import wait_for
 
 #: A configuration that notes every hook with what it was given.
@@ -64,8 +64,8 @@ def names(events: list[dict[str, object]]) -> list[object]:
     return [event["event"] for event in events]
 
 
-@pytest.mark.parametrize("options", [[], ["--threads", "2"]], ids=["sync", "threads"])
-def test_order(serve: Serve, options: list[str]) -> None:
+@pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
+def test_order(serve: Serve, options: tuple[str, ...]) -> None:
     """One worker, one request, HUP, INT: every hook once, in Gunicorn's order."""
     server = serve("probes:app", *options, config=NOTING, probe=None)
     [first] = server.workers()

@@ -157,3 +157,16 @@ def test_nothing_is_lost_when_the_server_stops_under_load(serve: Serve, name: st
     lines = (server.directory / "access.log").read_text().splitlines()
     assert [line for line in lines if not LINE.fullmatch(line)] == []
     assert len(lines) == load.answered
+
+
+@pytest.mark.parametrize("name", ["engine", "python"])
+def test_a_log_that_takes_no_lines_is_said_once(serve: Serve, name: str) -> None:
+    """A full disk under the access log: every request is answered, and one line says it."""
+    config = CONFIGURATIONS[name].replace("access.log", "/dev/full")
+    server = serve("probes:app", config=config, probe=None)
+    server.allow_log("access log lines are lost: |monoceros: log /dev/full")
+    for _ in range(30):
+        assert server.get("/pid").status == 200
+    server.stop()
+    told = "access log lines are lost: " if name == "engine" else "log /dev/full cannot be written"
+    assert server.stderr.count(told) == 1

@@ -84,8 +84,13 @@ def test_a_statsd_that_is_away_stops_nobody(serve: Serve, tmp_path: Path) -> Non
         assert server.get("/pid").status == 200
     assert server.log.count("does not take metrics") <= 2  # one a process
     with Daemon(path, socket.SOCK_DGRAM) as daemon:
-        while "gunicorn.request.status.200:1|c|@1.0" not in daemon.text:
+
+        def told() -> bool:
             assert server.get("/pid").status == 200
+            return "gunicorn.request.status.200:1|c|@1.0" in daemon.text
+
+        wait_for(told, BOUND, "metrics")
+        server.stop()
     access = server.directory / "access.log"
     assert access.read_text().count('"GET /pid HTTP/1.1" 200') >= 20
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from support.daemons import Daemon
+from monoceros.logging.syslog import LONGEST_PAUSE
+from support.daemons import BOUND, Daemon
+from support.ports import free_port
 from support.serving import Serve
+from support.waiting import wait_for
 
 #: Facility local3 (19): informational records and errors.
 INFO, ERROR = 19 * 8 + 6, 19 * 8 + 3
@@ -23,9 +26,11 @@ def daemon_of(kind: str, directory: Path) -> tuple[Daemon, str]:
         daemon = Daemon(path, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
         return daemon, f"unix://{path}{kind.removeprefix('unix')}"
     if kind == "udp6":
-        daemon = Daemon(("::1", 0), socket.SOCK_DGRAM)
+        daemon = Daemon(("::1", free_port()), socket.SOCK_DGRAM)
         return daemon, f"udp://[::1]:{daemon.port}"
-    daemon = Daemon(("127.0.0.1", 0), socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    daemon = Daemon(
+        ("127.0.0.1", free_port()), socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    )
     return daemon, f"{kind}://127.0.0.1:{daemon.port}"
 
 
@@ -97,9 +102,12 @@ def test_a_syslog_that_is_away_stops_nobody(serve: Serve, tmp_path: Path, kind: 
     back = Daemon(daemon.address, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     with back:
         # It is looked for again, after a pause at most.
-        while "/pid?back HTTP" not in back.text:
+        def told() -> bool:
             assert server.get("/pid?back").status == 200
-    server.stop()
+            return "/pid?back HTTP" in back.text
+
+        wait_for(told, LONGEST_PAUSE + BOUND, "records at the syslog that is back")
+        server.stop()
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix#stream", "unix#dgram"])
@@ -140,8 +148,12 @@ def test_records_are_whole_after_a_restart_of_syslog(serve: Serve, tmp_path: Pat
         daemon.wait_for("/pid?first ")
         daemon.close()
         with Daemon(daemon.address, socket.SOCK_STREAM) as fresh:
-            while "/pid?second " not in fresh.text:
-                connection.request("GET", "/pid?second")
+
+            def told() -> bool:
+                assert connection.request("GET", "/pid?second").status == 200
+                return "/pid?second " in fresh.text
+
+            wait_for(told, LONGEST_PAUSE + BOUND, "records at the new syslog")
             connection.close()
             server.stop()
             fresh.wait_for("Shutting down: Master")

@@ -281,6 +281,15 @@ def test_a_second_packet_is_not_served(serve: Serve) -> None:
         assert connection.read_to_close() == b""
 
 
+def test_a_front_end_may_say_that_it_has_finished(serve: Serve) -> None:
+    server = start(serve)
+    for body in (None, b"body"):
+        with server.connect() as connection:
+            connection.send(message("POST", "/echo", body))
+            connection.finish_sending()
+            assert connection.read_response().body == (body or b"")
+
+
 def test_no_interim_answers(serve: Serve) -> None:
     """nginx would take one for the answer."""
     app = """
@@ -411,8 +420,9 @@ def test_a_request_that_is_cut_is_named(serve: Serve) -> None:
         target = "/sleep?seconds=60"
         assert exchange(connection, target=target).status == 504
     server.expect_log(r"GET /sleep\?seconds=60")
-    server.stop()
-    line = (server.directory / "access.log").read_text()
+    server.allow_log(r"WORKER TIMEOUT|SIGABRT|SIGKILL|[Ww]orker \(?pid")
+    lines = server.directory / "access.log"
+    line = wait_for(lines.read_text, 20.0, "a line in the access log")
     assert line.startswith("203.0.113.7 ")
     assert re.search(r'"GET /sleep\?seconds=60 HTTP/1.1" 504 ', line)
 

@@ -40,6 +40,9 @@ PARAMS = """
             uwsgi_param SERVER_NAME $server_name;
 """
 
+#: Worker classes, by what makes one.
+KINDS = {"sync": (), "gthread": ("--threads", "4"), "gevent": ("--worker-class", "gevent")}
+
 #: The inside of nginx's server block. `more` follows the parameters.
 SITE = """
         listen 127.0.0.1:{port};
@@ -85,13 +88,12 @@ def start(
 
 
 @pytest.mark.parametrize("buffering", ["on", "off"])
-@pytest.mark.parametrize("kind", ["sync", "gthread"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bind", [None, "unix:app.sock"], ids=["tcp", "unix"])
 def test_what_visitors_do(
     serve: Serve, programs: Programs, bind: str | None, kind: str, buffering: str
 ) -> None:
-    options = ("--threads", "4") if kind == "gthread" else ()
-    server = start(serve, *options, workers=2, bind=bind)
+    server = start(serve, *KINDS[kind], workers=2, bind=bind)
     server.expect_log("Error handling request /fail")
     expected = f"{len(LARGE)} {hashlib.sha256(LARGE).hexdigest()}"
     with server.assert_no_descriptor_growth(timeout=20.0):
@@ -263,11 +265,10 @@ def test_over_tls(serve: Serve, programs: Programs, tmp_path: Path) -> None:
         assert shown["wsgi.url_scheme"] == ["str", "http"]
 
 
-@pytest.mark.parametrize("kind", ["sync", "gthread"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_many_visitors_with_kept_connections(serve: Serve, programs: Programs, kind: str) -> None:
     """And a slow one that sends its body in pieces meanwhile."""
-    options = ("--threads", "4") if kind == "gthread" else ()
-    server = start(serve, *options, workers=2)
+    server = start(serve, *KINDS[kind], workers=2)
     address = nginx(programs, server, buffering="off")
 
     def visit(number: int) -> set[bytes]:

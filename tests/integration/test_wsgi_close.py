@@ -7,7 +7,7 @@ import pytest
 
 from support.client import Truncated
 from support.server import Server
-from support.serving import Serve
+from support.serving import IN_GREENLETS, WAYS, Serve
 from support.waiting import wait_for
 
 #: Within this many seconds after its client has left, an app's iterable is closed.
@@ -17,9 +17,9 @@ DISCONNECT_BOUND = 2.0
 BEYOND_BUFFERS = 50_000_000
 
 
-@pytest.fixture(params=[1, 2], ids=["sync", "threads"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def server(request: pytest.FixtureRequest, serve: Serve) -> Server:
-    return serve("probes:app", "--threads", str(request.param))
+    return serve("probes:app", *request.param)
 
 
 def closed(server: Server, name: str) -> int:
@@ -126,11 +126,14 @@ def test_at_stop(serve: Serve) -> None:
     assert [event["name"] for event in server.events("exhausted")] == ["stop"]
 
 
-@pytest.mark.parametrize("threads", [1, 2], ids=["sync", "threads"])
-def test_a_waiting_answer_that_the_end_cuts(serve: Serve, threads: int) -> None:
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_waiting_answer_that_the_end_cuts(serve: Serve, way: tuple[str, ...]) -> None:
     """Answers that nobody reads are still parked when the grace is over."""
-    server = serve("probes:app", "--threads", str(threads), "--graceful-timeout", "1")
-    server.expect_log("could be finished: 3 connections in the middle")
+    server = serve("probes:app", *way, "--graceful-timeout", "1")
+    # A greenlet waits for its own client.
+    greenlets = ", ".join(r"GET /tracked\S+" for _ in range(3))
+    cut = greenlets if way == IN_GREENLETS else "3 connections in the middle"
+    server.expect_log(f"could be finished: {cut}")
     with contextlib.ExitStack() as open_connections:
         for name in "abc":
             connection = open_connections.enter_context(server.connect(receive_buffer=4096))

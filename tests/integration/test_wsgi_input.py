@@ -11,7 +11,7 @@ from inputs import play
 
 from support.client import Connection, chunked, format_request
 from support.server import Server
-from support.serving import Serve
+from support.serving import WAYS, Serve
 
 #: Bodies beyond it are spooled to a file. Small, so that both kinds occur in every run.
 BODY_BUFFER = 4096
@@ -52,9 +52,9 @@ def compare(server: Server, body: bytes, script: list[list[Any]]) -> None:
             assert ask(connection, body, script, coded) == expected, (script, coded)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_random_scripts(serve: Serve, threads: int) -> None:
-    server = serve("inputs:app", "--body-buffer", str(BODY_BUFFER), "--threads", str(threads))
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_random_scripts(serve: Serve, way: tuple[str, ...]) -> None:
+    server = serve("inputs:app", "--body-buffer", str(BODY_BUFFER), *way)
 
     @settings(
         max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None

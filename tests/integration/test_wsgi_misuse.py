@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from support.serving import Serve
+from support.serving import WAYS, Serve
 
 APP = """
 import threading
@@ -37,10 +37,10 @@ def app(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_an_app_that_takes_the_socket_holds_nobody(serve: Serve, threads: str) -> None:
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_an_app_that_takes_the_socket_holds_nobody(serve: Serve, way: tuple[str, ...]) -> None:
     """Its client keeps the connection open and says nothing more."""
-    server = serve("own:app", "--threads", threads, files={"own.py": APP})
+    server = serve("own:app", *way, files={"own.py": APP})
     with socket.create_connection(server.address, timeout=10) as client:
         client.sendall(b"GET /take HTTP/1.1\r\nHost: a\r\n\r\n")
         answer = b""
@@ -52,10 +52,10 @@ def test_an_app_that_takes_the_socket_holds_nobody(serve: Serve, threads: str) -
             assert server.get("/").status == 200
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_start_response_on_another_thread_holds_nobody(serve: Serve, threads: str) -> None:
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_start_response_on_another_thread_holds_nobody(serve: Serve, way: tuple[str, ...]) -> None:
     """The app returns while that thread is still giving its headers."""
-    server = serve("own:app", "--threads", threads, files={"own.py": APP})
+    server = serve("own:app", *way, files={"own.py": APP})
     assert server.get("/elsewhere").status == 200
     assert server.get("/").status == 200
 

@@ -7,7 +7,7 @@ from responses import WRONG
 
 from support.client import Truncated
 from support.server import Server
-from support.serving import Serve
+from support.serving import WAYS, Serve
 from support.waiting import wait_for
 
 ERROR = r"Error handling request"
@@ -16,9 +16,9 @@ ERROR = r"Error handling request"
 HEAD_WITH_BODY = "(?i:body)"
 
 
-@pytest.fixture(params=[1, 3], ids=["sync", "threads"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def server(request: pytest.FixtureRequest, serve: Serve) -> Server:
-    return serve("responses:app", "--threads", str(request.param))
+    return serve("responses:app", *request.param)
 
 
 GOOD = {

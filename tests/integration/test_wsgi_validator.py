@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from support.client import chunked, format_request
-from support.serving import Serve
+from support.serving import WAYS, Serve
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 READERS = ("read", "readline", "readlines", "iterate")
@@ -29,9 +29,9 @@ def requests(method: str, read: str, answer: str) -> list[tuple[bytes, bytes]]:
     return found
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_validator_passes(serve: Serve, threads: int) -> None:
-    server = serve("validated:app", "--threads", str(threads), "--body-buffer", "65536")
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_validator_passes(serve: Serve, way: tuple[str, ...]) -> None:
+    server = serve("validated:app", *way, "--body-buffer", "65536")
     server.allow_log("(?i:body)")  # of HEAD
     with server.assert_no_descriptor_growth(), server.connect(20.0) as connection:
         for method in METHODS:

@@ -50,6 +50,11 @@ class Daemon:
         return self.address[1]
 
     @property
+    def connections(self) -> int:
+        """Connections that have been made, to a stream."""
+        return len(self._connections)
+
+    @property
     def received(self) -> list[bytes]:
         """What has come so far: datagrams, or chunks of streams."""
         with self._lock:

@@ -7,6 +7,12 @@ from support.client import Address
 from support.ports import free_port
 from support.server import Server, is_substitute
 
+#: How apps are called: a parameter for tests of what they may do, by the name of the test.
+ON_THE_MAIN_THREAD: tuple[str, ...] = ()
+ON_THREADS = ("--threads", "3")
+IN_GREENLETS = ("--worker-class", "gevent")
+WAYS = {"sync": ON_THE_MAIN_THREAD, "threads": ON_THREADS, "gevent": IN_GREENLETS}
+
 #: Flags that only our server has, each with one value; a substitute is not given them.
 OWN_FLAGS = frozenset(
     {

@@ -36,6 +36,8 @@ class Case:
             if word == "limits":
                 for name, value in zip(("line", "fields", "field_size"), values, strict=True):
                     options += [f"--limit-request-{name}", value]
+            elif word == "body":
+                options += ["--limit-request-body", values[0]]
             elif word == "underscores":
                 options += ["--header-map", _HEADER_MAPS[values[0]]]
             elif word == "forwarder":

@@ -15,6 +15,7 @@ import monoceros.app
 import monoceros.arbiter
 import monoceros.errors
 import monoceros.logging
+import monoceros.paste_deploy
 import monoceros.workers.base
 import monoceros.workers.gthread
 import monoceros.workers.sync
@@ -47,6 +48,7 @@ def named(path: str) -> Any:
 NAMES: dict[str, Any] = {
     "gunicorn.app.base.BaseApplication": monoceros.app.BaseApplication,
     "gunicorn.app.base.Application": monoceros.app.Application,
+    "gunicorn.app.pasterapp.serve": monoceros.paste_deploy.serve,
     "gunicorn.app.wsgiapp.WSGIApplication": monoceros.app.WSGIApplication,
     "gunicorn.arbiter.Arbiter": monoceros.arbiter.Arbiter,
     "gunicorn.config.Config": Config,

@@ -370,9 +370,14 @@ impl<G: Gateway> Shared<G> {
     }
 
     fn complain_of_lines(&self, reactor: &mut Reactor<G>, written: Result<(), Errno>) {
-        if let Err(error) = written {
+        let Err(error) = written else { return };
+        let now = reactor.now;
+        if let Some(count) = reactor.lines_told.tell(now, 1) {
             reactor.notices.push(Severity::Error, || {
-                format!("access log lines are lost: {error}; look at where the log goes")
+                format!(
+                    "access log lines are lost: {error}; writes that have failed: {count}; look \
+                     at where the log goes"
+                )
             });
         }
     }

@@ -19,7 +19,9 @@ fn check(folder: &str) {
             let pieces = Random::new(seed).split(&case.input);
             pieces.into_iter().map(<[u8]>::to_vec).collect()
         });
-        let got = same_outcome_in_all(&case.input, cuts.chain(random), &case.limits, &case.policy);
+        let Case { limits, body_limit, policy, .. } = &case;
+        let splits = cuts.chain(random);
+        let got = same_outcome_in_all(&case.input, splits, limits, *body_limit, policy);
         if got != case.expected {
             failures.push(format!("{}\nexpected:\n{}got:\n{got}", case.name, case.expected));
         }

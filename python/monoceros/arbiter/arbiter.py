@@ -131,13 +131,13 @@ class Arbiter:
         self._generation_count = 0
         self.molds: list[Mold] = []
         self.backoff = Backoff(app.cfg.respawn_backoff)
+        self.dirty = Keeper(self)
         self.reloading = Reload(self)
         self.stop_order = Stopping(self)
         self.spawner = Spawner(self)
         self.reaper = Reaper(self)
         self.watchdog = Watchdog(self)
         self.certificates = Certificates(self)
-        self.dirty = Keeper(self)
         self.metrics = Metrics(self)
         self.edits = Edits(self)
         self.leaving = Leaving(self)
@@ -318,7 +318,6 @@ class Arbiter:
                 if listener not in self.LISTENERS:
                     listener.close()
             self.leaving.warn_of_sharing(self.LISTENERS, self.cfg)
-            self.dirty.prepare(self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -378,7 +377,6 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
-        self.dirty.close()
         self.service.ends()
         started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
@@ -389,6 +387,7 @@ class Arbiter:
             self.log.log(level, "Reason: %s", order.reason)
         if self.pidfile is not None:
             self.pidfile.remove()
+        self.dirty.close()
         if started:
             try:
                 self.cfg.on_exit(self)
@@ -431,10 +430,10 @@ class Arbiter:
         now = time.monotonic()
         for record in self.fleet:
             self.observe(record, now)
+        self.dirty.turn(now)
         self.watchdog.turn(now)
         self.spawner.bury_molds(now)
         self.certificates.turn(now)
-        self.dirty.turn(now)
         self.metrics.turn(now)
         if self.stopping:
             self.stop_order.turn(now)
@@ -455,10 +454,10 @@ class Arbiter:
             self.certificates.next_at,
             self.upgrade.next_look(now),
         )
-        until = min(until, self.dirty.next_deadline(now))
         until = min(until, self.metrics.next_at)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
+        until = min(until, self.dirty.next_deadline(now))
         poller = select.poll()
         poller.register(self.inbox.fileno(), select.POLLIN)
         poller.register(self.scoreboard.fileno(), select.POLLIN)
@@ -609,12 +608,12 @@ class Arbiter:
         called again in a fork of a fork."""
         self.inbox.close()
         self.service.close()
-        self.dirty.close()
         self.upgrade.let_go()
         self.edits.let_go()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1
+        self.dirty.close()
         for mold in self.molds:
             mold.close()
         for record in self.fleet:

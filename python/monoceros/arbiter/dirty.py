@@ -98,12 +98,14 @@ class Keeper:
         self._server = server
         self.state = State.OFF
         self._home: Home | None = None
+        #: The configuration whose user was let in last.
+        self._admitted: Any = None
         self._stacks: StackFile | None = None
         self._backoff = Backoff(server.app.cfg.respawn_backoff)
         self._memory = OutOfMemoryCounter()
         self._started_at = 0.0
         self._deadline: float | None = None
-        self._killed = False
+        self._hurried = False
         # What was exported by a server that has become this one by exec is not ours.
         os.environ.pop(SOCKET_VARIABLE, None)
 
@@ -135,8 +137,12 @@ class Keeper:
             self._home.let_in(cfg.identity)
 
     def start(self, now: float) -> None:
-        """The server starts: have the dirty arbiter run, if the configuration asks for one."""
+        """The server starts: have the dirty arbiter run, if the configuration asks for one.
+
+        Raises ConfigError or OSError.
+        """
         cfg = self._server.cfg
+        self.prepare(cfg)
         if wants(cfg):
             self._step(Event.WANTED)
             self.turn(now)
@@ -164,17 +170,30 @@ class Keeper:
 
     def turn(self, now: float) -> None:
         """Start who is missing, kill who does not end."""
+        self._admit()
         if self.state is State.WANTED and self._backoff.allowance(now, 0) != 0:
             self._fork(now)
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
-            self._killed = True
+            self._hurried = True
             self._server.log.error(
                 "Dirty arbiter (pid:%s) has not ended in time: it is killed.", self.pid
             )
             self.tell(signal.SIGKILL)
         if self.state is State.RUNNING:
             self._backoff.ready(now, self._started_at, self._started_at)
+
+    def _admit(self) -> None:
+        """Let in the workers' user of the configuration in force; a reload that fails may have
+        let in another one."""
+        cfg = self._server.cfg
+        if self._home is None or cfg is self._admitted:
+            return
+        self._admitted = cfg
+        try:
+            self._home.let_in(cfg.identity)
+        except OSError as error:
+            self._server.log.error("Web workers may not reach dirty apps: %s", error)
 
     def next_deadline(self, now: float) -> float:
         """When `turn` has to be called at the latest; the loop turns every second anyway."""
@@ -197,9 +216,9 @@ class Keeper:
         self._step(Event.STOP)
         if self.state is not State.STOPPING:
             return
-        if quick and not self._killed:
+        if quick and not self._hurried:
             self._order(signal.SIGQUIT, now, QUICK_MARGIN)
-            self._killed = True
+            self._hurried = True
         elif not quick and before is not State.STOPPING:
             self._order(signal.SIGTERM, now, self._grace())
 
@@ -228,7 +247,7 @@ class Keeper:
         server.dirty_arbiter_pid = 0
         server.dirty_arbiter = None
         self._deadline = None
-        self._killed = False
+        self._hurried = False
         self._step(Event.ENDED)
         if ordered or ending.clean:
             return True

@@ -149,11 +149,13 @@ def describe_end(
 
 
 def _memory_words(out_of_memory: bool | None) -> str:
+    """The question is what alerts look for; the kernel's answer follows where it gives one."""
+    question = "Perhaps out of memory?"
     if out_of_memory is None:
-        return "Perhaps out of memory?"
+        return question
     if out_of_memory:
         return (
-            "Out of memory: the kernel's counter of such kills went up. "
+            f"{question} Out of memory: the kernel's counter of such kills went up. "
             "Give the server more memory or fewer workers, or find the leak."
         )
-    return "Not for want of memory, the kernel says: somebody killed it."
+    return f"{question} Not for want of memory, the kernel says: somebody killed it."

@@ -19,6 +19,7 @@ from monoceros.arbiter import states
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.stacks import StackFile
 from monoceros.arbiter.states import Departure, WorkerEvent, WorkerState
+from monoceros.workers.doors import DOORS_PAUSE, DOORS_SIGNAL
 
 #: What a worker gets beyond graceful_timeout, in which its engine cuts what is left and says so,
 #: before it is aborted, seconds.
@@ -51,6 +52,8 @@ class WorkerRecord:
     departure: Departure | None = None
     deadline: float | None = None
     last_signal: int | None = None
+    #: When TERM is due: the worker has been told to accept no more connections.
+    term_at: float | None = None
     boot_warned: bool = False
     overdue_told: set[int] = field(default_factory=set)
 
@@ -143,20 +146,35 @@ class Fleet:
         *,
         quick_within: float | None = None,
     ) -> None:
-        """Order a worker to finish: TERM with graceful_timeout to drain in; or, with
-        `quick_within` seconds, QUIT. One that has been aborted already is left to its fate."""
+        """Order a worker to finish: TERM with graceful_timeout to drain in, a moment later where it
+        has to close its doors first; or, with `quick_within` seconds, QUIT. One that has been
+        aborted already is left to its fate."""
         if record.state not in (WorkerState.BOOTING, WorkerState.READY, WorkerState.DRAINING):
             return
+        accepts = record.state is WorkerState.READY
         record.move(WorkerEvent.RETIRED)
         record.departure = record.departure or departure
+        record.term_at = None
         if quick_within is None:
             deadline = now + record.generation.cfg.graceful_timeout + DRAIN_MARGIN
-            self.send(record, signal.SIGTERM)
+            if accepts and not record.generation.uses_engine:
+                record.term_at = now + DOORS_PAUSE
+                self.broadcast(DOORS_SIGNAL, [record])
+            else:
+                self.send(record, signal.SIGTERM)
         else:
             deadline = now + quick_within
             self.send(record, signal.SIGQUIT)
         record.deadline = min(deadline, record.deadline or deadline)
         self.hurry_elders(record)
+
+    def pass_on(self, record: WorkerRecord, now: float) -> None:
+        """TERM, to a worker that has closed its doors for long enough."""
+        if record.term_at is None or now < record.term_at:
+            return
+        record.term_at = None
+        if record.state is WorkerState.DRAINING:
+            self.send(record, signal.SIGTERM)
 
     def retired_itself(self, record: WorkerRecord, now: float) -> None:
         """The worker has begun to drain without our order: somebody signalled it, or its class

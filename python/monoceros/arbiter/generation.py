@@ -35,6 +35,11 @@ class Generation:
         return bool(self.cfg.preload_app)
 
     @property
+    def uses_engine(self) -> bool:
+        """Its workers accept, read and drain by the engine, and not by an event loop of theirs."""
+        return bool(getattr(self.worker_class, "uses_engine", False))
+
+    @property
     def timeout_bounds_request(self) -> bool:
         """The setting `timeout` is the deadline of a request, not of the interpreter's beat."""
         return bool(getattr(self.worker_class, "timeout_bounds_request", False))

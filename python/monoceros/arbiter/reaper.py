@@ -61,11 +61,11 @@ class Reaper:
         if record is not None:
             self._worker_ended(record, Ending.from_status(status, self._memory), now)
             return
+        if server.dirty.ended(pid, status, now):
+            return
         mold = next((m for m in server.molds if m.pid == pid), None)
         if mold is not None:
             self._mold_ended(mold, Ending.from_status(status, self._memory), now)
-            return
-        if server.dirty.ended(pid, status, now):
             return
         if pid == server.upgrade.successor:
             server.upgrade.ended(Ending.from_status(status, self._memory))

@@ -30,6 +30,7 @@ from monoceros.arbiter.signals import SIGNALS, ignore
 from monoceros.arbiter.stacks import StackFile
 from monoceros.errors import AppImportError, format_foreign_exception
 from monoceros.parentage import die_with
+from monoceros.workers.doors import DOORS_SIGNAL, close_doors
 from monoceros.workers.seat import Seat
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def live_as_worker(
     code = CRASHED
     try:
         take_own_signals(server, leave_boot)
+        if not generation.uses_engine:
+            signal.signal(DOORS_SIGNAL, lambda _sig, _frame: close_doors(generation.listeners))
         stacks.register()
         if adopted is not None:
             adopted()

@@ -66,6 +66,7 @@ class Watchdog:
                 self._check_beat(record, now)
             if record.state is WorkerState.DRAINING:
                 self._check_leftovers(record, now)
+            self._server.fleet.pass_on(record, now)
             self._check_deadline(record, now)
         for mold in self._server.molds:
             self._check_mold(mold, now)
@@ -75,8 +76,9 @@ class Watchdog:
         """When `turn` has to be called at the latest, monotonic seconds."""
         nearest = now + 1.0
         for record in self._server.fleet:
-            if record.deadline is not None:
-                nearest = min(nearest, record.deadline)
+            for due in (record.deadline, record.term_at):
+                if due is not None:
+                    nearest = min(nearest, due)
             boot_timeout = record.generation.cfg.boot_timeout
             if record.state is WorkerState.BOOTING and boot_timeout:
                 nearest = min(nearest, record.started_at + boot_timeout)

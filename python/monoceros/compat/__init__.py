@@ -96,8 +96,9 @@ def absent(module: str, names: Mapping[str, str]) -> Callable[[str], NoReturn]:
     return lookup
 
 
-def forward(ours: str, complaint: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module all of whose names are those of our module `ours`.
+def forward(ours: str, complaint: str, *more: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module all of whose names are those of our module `ours`, or else of
+    one of `more`.
 
     Raises ImportError with `complaint` where this release has not got it.
     """
@@ -109,6 +110,10 @@ def forward(ours: str, complaint: str) -> Callable[[str], Any]:
         raise ImportError(complaint, name=ours) from error
 
     def lookup(name: str) -> Any:
+        if not hasattr(module, name) and not name.startswith("__"):
+            for other in map(importlib.import_module, more):
+                if hasattr(other, name):
+                    return getattr(other, name)
         return getattr(module, name)
 
     return lookup

@@ -47,6 +47,9 @@ LOGGER_ALIASES: Mapping[str, str] = {
     "gunicorn.instrument.statsd.Statsd": STATSD_LOGGER,
 }
 
+#: Packages that come with an extra of this distribution, for the worker classes that need them.
+EXTRAS = ("gevent", "tornado")
+
 #: Gunicorn's worker classes that this release has not got, with what serves the same apps.
 MISSING_WORKERS: Mapping[str, str] = {
     "eventlet": "gevent",
@@ -110,11 +113,14 @@ def _load_path(uri: str, path: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Its own import failing and an import in it failing are two different mistakes.
+        extra = (error.name or "").partition(".")[0]
+        if module_name.startswith("monoceros.workers.") and extra in EXTRAS:
+            raise ConfigError(
+                f"worker class {uri!r} needs the package {extra}: pip install 'monoceros[{extra}]'"
+            ) from error
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise _not_found(uri, f"there is no module {error.name!r}") from error
         raise _import_failed(uri, module_name, error) from error
-    except ConfigError:
-        raise  # a class of ours that says what it needs
     except Exception as error:
         raise _import_failed(uri, module_name, error) from error
     found: Any = module

@@ -4,8 +4,9 @@
   that is edited twice within a second looks unchanged to it, and a reload must see the edit.
 - A file runs as the module ``__config__``; ``python:MODULE`` runs under its own name.
 - What a file assigns and no setting is called is reported with the nearest name, for that is how
-  typing errors show. Names that begin with "_", constants in capitals, modules, classes and
-  functions are the file's own business unless a hook was probably meant.
+  typing errors show. Names that begin with "_", names that the file itself reads, constants in
+  capitals, modules, classes and functions are the file's own business, unless a hook was probably
+  meant.
 """
 
 import ast
@@ -163,8 +164,13 @@ def _report_unknown(
         name for name, setting in config.settings.items() if setting.section == "Server Hooks"
     ] + [entry.name for entry in NOT_YET.values() if entry.hook]
     known = [*config.settings, *NOT_YET]
+    read = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
     for name in dict.fromkeys(_assigned_names(tree.body)):
-        if name.startswith("_") or name not in values or name in known:
+        if name.startswith("_") or name not in values or name in known or name in read:
             continue
         value = values[name]
         if callable(value):

@@ -86,9 +86,10 @@ _TABLE: Sequence[NotYet] = (
         "ca_certs, cert_reqs, ciphers and ssl_version",
     ),
     # HTTP/2
+    # Clients that would speak HTTP/2 are offered HTTP/1.1, and take it.
     NotYet(
         "http_protocols",
-        _U,
+        _H,
         ["h1"],
         ("--http-protocols",),
         note="every connection speaks HTTP/1.1",

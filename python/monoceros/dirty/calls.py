@@ -21,6 +21,9 @@ STREAM_IDLE: Final = 30.0
 #: has crashed is there again long before.
 WELCOME_PATIENCE: Final = 60.0
 
+#: How often a call is made that is not taken. Each time a dirty arbiter must have ended.
+ATTEMPTS: Final = 5
+
 #: What the server gets beyond its own limits, seconds, to notice and to say so.
 MARGIN: Final = 10.0
 
@@ -89,6 +92,19 @@ class Patience:
         if self._stream:
             return DirtyTimeoutError("Stream exceeded total timeout", self._limit)
         return DirtyTimeoutError("Timeout waiting for dirty app response", self._limit)
+
+
+class NotTaken(DirtyConnectionError):
+    """The connection ended before the dirty arbiter had read the call: it may be made again.
+
+    The kernel says so: who closes a unix socket without having read all of it resets the other
+    side, and to who has closed nothing can be sent any more.
+    """
+
+
+def not_taken(path: str, what: str) -> NotTaken:
+    """See NotTaken."""
+    return NotTaken(f"The dirty arbiter ended before it had read {what}", socket_path=path)
 
 
 def lost(path: str, what: str) -> DirtyConnectionError:

@@ -57,13 +57,7 @@ class DirtyClient:
         what = f"{app_path}.{action}"
         data = encode_call(app_path, action, args, kwargs)
         patience = Patience(self.timeout, time.monotonic())
-        connection = self._connections.take(patience)
-        try:
-            connection.send(data, patience, what)
-            frame = connection.receive(patience, what)
-        except BaseException:
-            connection.close()
-            raise
+        connection, frame = self._connections.begin(data, patience, what)
         if frame.kind is Kind.CHUNK:
             connection.close()
         else:
@@ -78,18 +72,18 @@ class DirtyClient:
         what = f"{app_path}.{action}"
         data = encode_call(app_path, action, args, kwargs)
         patience = Patience(self.timeout, time.monotonic(), stream=True)
-        connection = self._connections.take(patience)
+        connection, frame = self._connections.begin(data, patience, what)
         over = False
         try:
-            connection.send(data, patience, what)
-            while not over:
-                frame = connection.receive(patience, what)
+            while True:
                 over = frame.kind is not Kind.CHUNK
                 if frame.kind is Kind.END:
-                    break
-                item = decode_whole(frame.payload) if not over else result_of(frame, what)
-                yield item
+                    return
+                yield result_of(frame, what) if over else decode_whole(frame.payload)
+                if over:
+                    return
                 patience.heard(time.monotonic())
+                frame = connection.receive(patience, what)
         finally:
             if over:
                 self._connections.give_back(connection)
@@ -119,13 +113,7 @@ class DirtyClient:
         what = f"{app_path}.{action}"
         data = encode_call(app_path, action, args, kwargs)
         patience = Patience(self.timeout, asyncio.get_running_loop().time())
-        connection = await self._async_connections.take(patience)
-        try:
-            await connection.send(data, patience, what)
-            frame = await connection.receive(patience, what)
-        except BaseException:
-            connection.close()
-            raise
+        connection, frame = await self._async_connections.begin(data, patience, what)
         if frame.kind is Kind.CHUNK:
             connection.close()
         else:
@@ -140,18 +128,18 @@ class DirtyClient:
         data = encode_call(app_path, action, args, kwargs)
         now = asyncio.get_running_loop().time
         patience = Patience(self.timeout, now(), stream=True)
-        connection = await self._async_connections.take(patience)
+        connection, frame = await self._async_connections.begin(data, patience, what)
         over = False
         try:
-            await connection.send(data, patience, what)
-            while not over:
-                frame = await connection.receive(patience, what)
+            while True:
                 over = frame.kind is not Kind.CHUNK
                 if frame.kind is Kind.END:
-                    break
-                item = decode_whole(frame.payload) if not over else result_of(frame, what)
-                yield item
+                    return
+                yield result_of(frame, what) if over else decode_whole(frame.payload)
+                if over:
+                    return
                 patience.heard(now())
+                frame = await connection.receive(patience, what)
         finally:
             if over:
                 self._async_connections.give_back(connection)

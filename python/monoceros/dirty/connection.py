@@ -8,16 +8,20 @@ Rules:
 """
 
 import os
+import select
 import socket
 import threading
 import time
 from collections import deque
 from typing import Final
 
-from monoceros.dirty.calls import Patience, lost
+from monoceros.dirty.calls import ATTEMPTS, NotTaken, Patience, lost, not_taken
 from monoceros.dirty.errors import DirtyConnectionError
-from monoceros.dirty.frames import HEADER_SIZE, Frame, Kind, decode_header
+from monoceros.dirty.frames import Decoder, Frame, Kind
 from monoceros.dirty.values import decode_whole
+
+#: Bytes read at a time.
+READ_SIZE: Final = 256 * 1024
 
 #: Connections kept by one client for later calls.
 KEPT: Final = 4
@@ -40,15 +44,20 @@ class Connection:
             raise DirtyConnectionError(
                 f"Failed to connect to dirty arbiter: {error}", socket_path=path
             ) from error
+        self._decoder = Decoder()
+        self._frames: deque[Frame] = deque()
+        #: Something has come of the call under way.
+        self._heard = False
+        self._poller = select.poll()
+        self._poller.register(self._socket, select.POLLIN)
 
     @property
     def usable(self) -> bool:
         """Nothing has come, the end neither, since the last call."""
-        self._socket.settimeout(0)
+        if self._frames or not self._poller.poll(0):
+            return not self._frames
         try:
             data = self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
         except OSError:
             return False
         # Before the first call it may be the WELCOME; after it, nothing is due.
@@ -63,36 +72,38 @@ class Connection:
             self._socket.sendall(data)
         except TimeoutError:
             raise patience.over(time.monotonic()) from None
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise not_taken(self.path, what) from error
         except OSError as error:
             raise lost(self.path, what) from error
+        self._heard = False
 
     def receive(self, patience: Patience, what: str) -> Frame:
         """The next frame of the call. Raises DirtyConnectionError, DirtyTimeoutError, and
         DirtyProtocolError."""
         while True:
-            kind, number, length = decode_header(self._read(HEADER_SIZE, patience, what))
-            frame = Frame(kind, number, self._read(length, patience, what))
-            if kind is not Kind.WELCOME:
+            while not self._frames:
+                self._frames.extend(self._decoder.feed(self._read(patience, what)))
+            frame = self._frames.popleft()
+            if frame.kind is not Kind.WELCOME:
+                self._heard = True
                 return frame
             self.server_timeout = float(decode_whole(frame.payload)["timeout"])
             patience.welcome(self.server_timeout, time.monotonic())
 
-    def _read(self, size: int, patience: Patience, what: str) -> bytes:
-        data = bytearray(size)
-        view = memoryview(data)
-        got = 0
-        while got < size:
-            try:
-                self._socket.settimeout(patience.left(time.monotonic()))
-                count = self._socket.recv_into(view[got:])
-            except TimeoutError:
-                raise patience.over(time.monotonic()) from None
-            except OSError as error:
-                raise lost(self.path, what) from error
-            if not count:
-                raise lost(self.path, what)
-            got += count
-        return bytes(data)
+    def _read(self, patience: Patience, what: str) -> bytes:
+        try:
+            self._socket.settimeout(patience.left(time.monotonic()))
+            data = self._socket.recv(READ_SIZE)
+        except TimeoutError:
+            raise patience.over(time.monotonic()) from None
+        except ConnectionResetError as error:
+            raise (lost if self._heard else not_taken)(self.path, what) from error
+        except OSError as error:
+            raise lost(self.path, what) from error
+        if not data:
+            raise lost(self.path, what)
+        return data
 
     def close(self) -> None:
         """Hang up."""
@@ -122,6 +133,23 @@ class Connections:
             if connection.usable:
                 return connection
             connection.close()
+
+    def begin(self, data: bytes, patience: Patience, what: str) -> tuple[Connection, Frame]:
+        """Make a call, again where it was not taken; the connection and the first that came.
+
+        Raises what the connection raises; it is closed then.
+        """
+        attempts = 0
+        while True:
+            connection = self.take(patience)
+            try:
+                connection.send(data, patience, what)
+                return connection, connection.receive(patience, what)
+            except BaseException as error:
+                connection.close()
+                attempts += 1
+                if not isinstance(error, NotTaken) or attempts == ATTEMPTS:
+                    raise
 
     def give_back(self, connection: Connection) -> None:
         """The call is over, and its answer was read to the end."""

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections import deque
 
-from monoceros.dirty.calls import Patience, lost
+from monoceros.dirty.calls import ATTEMPTS, NotTaken, Patience, lost, not_taken
 from monoceros.dirty.connection import KEPT
 from monoceros.dirty.errors import DirtyConnectionError
 from monoceros.dirty.frames import HEADER_SIZE, Frame, Kind, decode_header
@@ -26,6 +26,8 @@ class AsyncConnection:
         self.server_timeout: float | None = None
         self._reader = reader
         self._writer = writer
+        #: Something has come of the call under way.
+        self._heard = False
 
     @classmethod
     async def open(cls, path: str, patience: Patience) -> "AsyncConnection":
@@ -58,8 +60,11 @@ class AsyncConnection:
                 await self._writer.drain()
         except TimeoutError:
             raise patience.over(now()) from None
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise not_taken(self.path, what) from error
         except OSError as error:
             raise lost(self.path, what) from error
+        self._heard = False
 
     async def receive(self, patience: Patience, what: str) -> Frame:
         """The next frame of the call. Raises DirtyConnectionError, DirtyTimeoutError, and
@@ -73,9 +78,12 @@ class AsyncConnection:
                     frame = Frame(kind, number, await self._reader.readexactly(length))
             except TimeoutError:
                 raise patience.over(now()) from None
+            except ConnectionResetError as error:
+                raise (lost if self._heard else not_taken)(self.path, what) from error
             except (OSError, EOFError) as error:
                 raise lost(self.path, what) from error
             if kind is not Kind.WELCOME:
+                self._heard = True
                 return frame
             self.server_timeout = float(decode_whole(frame.payload)["timeout"])
             patience.welcome(self.server_timeout, now())
@@ -109,6 +117,22 @@ class AsyncConnections:
                 return connection
             connection.close()
         return await AsyncConnection.open(self.path, patience)
+
+    async def begin(
+        self, data: bytes, patience: Patience, what: str
+    ) -> tuple[AsyncConnection, Frame]:
+        """As `Connections.begin`."""
+        attempts = 0
+        while True:
+            connection = await self.take(patience)
+            try:
+                await connection.send(data, patience, what)
+                return connection, await connection.receive(patience, what)
+            except BaseException as error:
+                connection.close()
+                attempts += 1
+                if not isinstance(error, NotTaken) or attempts == ATTEMPTS:
+                    raise
 
     def give_back(self, connection: AsyncConnection) -> None:
         """The call is over, and its answer was read to the end."""

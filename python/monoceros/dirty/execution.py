@@ -74,8 +74,8 @@ class Execution:
 
     # From the thread that runs it.
 
-    def run(self, apps: dict[str, Any], log: Any) -> None:
-        """Run the call and send its answer; raises nothing."""
+    def run(self, apps: dict[str, Any], log: Any) -> bytes:
+        """Run the call, send what it yields, and return its last word; raises nothing."""
         app_path, action = "", ""
         try:
             (app_path, action), end = decode(self._payload)
@@ -84,34 +84,34 @@ class Execution:
             self._payload = b""
             if app_path not in apps:
                 raise DirtyAppNotFoundError(app_path)
-            self._answer(apps[app_path](action, *args, **kwargs), f"{app_path}.{action}")
+            return self._answer(apps[app_path](action, *args, **kwargs), f"{app_path}.{action}")
         except Cancelled:
-            self._send(encode_frame(Kind.END, self._number))
+            return encode_frame(Kind.END, self._number)
         except DirtyError as error:
-            self._fail(error)
+            return self._fail(error)
         except BaseException as error:
             text = format_foreign_exception(error)
             log.error("Error executing %s.%s: %s\n%s", app_path, action, error, text)
-            self._fail(DirtyAppError(str(error), app_path, action, text))
+            return self._fail(DirtyAppError(str(error), app_path, action, text))
 
-    def _answer(self, result: Any, what: str) -> None:
+    def _answer(self, result: Any, what: str) -> bytes:
         if inspect.isgenerator(result):
             self._stream(result, what)
-        elif inspect.isasyncgen(result):
+            return encode_frame(Kind.END, self._number)
+        if inspect.isasyncgen(result):
             self._on_loop(self._stream_async(result, what))
-        else:
-            if inspect.isawaitable(result):
-                result = self._on_loop(_await(result))
-            self._send(self._frame(Kind.RESULT, result, f"The result of {what}"))
+            return encode_frame(Kind.END, self._number)
+        if inspect.isawaitable(result):
+            result = self._on_loop(_await(result))
+        return self._frame(Kind.RESULT, result, f"The result of {what}")
 
-    def _fail(self, error: DirtyError) -> None:
+    def _fail(self, error: DirtyError) -> bytes:
         try:
-            frame = encode_frame(Kind.ERROR, self._number, encode(error.to_dict()))
+            return encode_frame(Kind.ERROR, self._number, encode(error.to_dict()))
         except DirtyError:
             # Its text or details cannot be sent.
             plain = DirtyError(str(error).encode("ascii", "backslashreplace").decode()[:10_000])
-            frame = encode_frame(Kind.ERROR, self._number, encode(plain.to_dict()))
-        self._send(frame)
+            return encode_frame(Kind.ERROR, self._number, encode(plain.to_dict()))
 
     def _frame(self, kind: Kind, value: Any, what: str) -> bytes:
         try:
@@ -139,7 +139,6 @@ class Execution:
                 self._send_chunk(item, what)
         finally:
             generator.close()
-        self._send(encode_frame(Kind.END, self._number))
 
     def _send_chunk(self, item: Any, what: str) -> None:
         frame = self._frame(Kind.CHUNK, item, f"An item of {what}")
@@ -164,7 +163,6 @@ class Execution:
                 self._send(frame)
         finally:
             await generator.aclose()
-        self._send(encode_frame(Kind.END, self._number))
 
 
 async def _await(awaitable: Any) -> Any:

@@ -26,6 +26,7 @@ from monoceros.arbiter.tracebacks import SeenTracebacks
 from monoceros.dirty.app import AppSpec, Declaration
 from monoceros.dirty.frames import Kind, encode_frame
 from monoceros.dirty.link import Link
+from monoceros.dirty.tally import Tally
 from monoceros.dirty.task import Task
 from monoceros.dirty.worker import DirtyWorker
 
@@ -84,7 +85,8 @@ class DirtyGeneration:
 class DirtyRecord:
     """One dirty worker as the dirty arbiter sees it. Times are seconds on the monotonic clock.
 
-    worn: it has a call over its deadline, gets no more of them and is replaced.
+    worn: it has a call over its deadline, gets no more of them and is replaced. given: how many
+    calls it was given; `tally` says how many of them it has begun.
     """
 
     seat: int
@@ -92,6 +94,7 @@ class DirtyRecord:
     worker: DirtyWorker
     pid: int
     link: Link
+    tally: Tally
     stacks: StackFile
     started_at: float
     state: WorkerState = WorkerState.BOOTING
@@ -102,6 +105,7 @@ class DirtyRecord:
     last_signal: int | None = None
     running: dict[int, Task] = field(default_factory=dict)
     dispatched_at: float = 0.0
+    given: int = 0
 
     def move(self, event: WorkerEvent) -> None:
         """Take `event`. Raises IllegalMove when the table has no such move."""
@@ -156,6 +160,7 @@ class DirtyRecord:
     def close(self) -> None:
         """It is gone."""
         self.link.close()
+        self.tally.close()
         self.stacks.close()
 
 

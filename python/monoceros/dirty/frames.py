@@ -17,7 +17,6 @@ A frame is a header of 16 bytes and a payload: magic "MD", version, kind, length
     worker to arbiter
         IMPORTED {app path: {"workers": limit or None, "stashes": [names]}}
         READY    every app's init() is done
-        BEGUN    a call is in the worker's hands: it must not be given to another one
         LEAVING  the worker was told to end, and waits for DRAIN
     worker to arbiter to client
         RESULT   the value; the end of a call
@@ -62,11 +61,13 @@ class Kind(enum.IntEnum):
     IMPORTED = 64
     READY = 65
     LEAVING = 66
-    BEGUN = 67
 
 
 #: Kinds that end a call.
 LAST: Final = frozenset({Kind.RESULT, Kind.ERROR, Kind.END})
+
+#: Kinds that are a worker's word on a call.
+ANSWERS: Final = LAST | {Kind.CHUNK}
 
 
 class Frame(NamedTuple):

@@ -26,6 +26,11 @@ class Link:
         self._decoder = Decoder()
         self._out: deque[memoryview] = deque()
 
+    @property
+    def reads(self) -> bool:
+        """What comes is to be read now."""
+        return True
+
     def fileno(self) -> int:
         """The descriptor."""
         return self.socket.fileno()

@@ -43,19 +43,18 @@ class Client(Link):
 
     task: Task | None = None
 
+    @property
+    def reads(self) -> bool:
+        """Not before the call that it has made is answered."""
+        return self.task is None
+
 
 class Router:
     """All calls, waiting and running."""
 
-    def __init__(
-        self,
-        arbiter: "DirtyArbiter",
-        fleet: DirtyFleet,
-        explain: Callable[[DirtyRecord], str],
-    ) -> None:
+    def __init__(self, arbiter: "DirtyArbiter", fleet: DirtyFleet) -> None:
         self._arbiter = arbiter
         self._fleet = fleet
-        self._explain = explain
         self.queue = Queue()
         self._count = 0
 
@@ -124,6 +123,8 @@ class Router:
         task.started_at = record.dispatched_at = now
         self._set_deadline(task, record, now)
         record.running[task.number] = task
+        record.given += 1
+        task.turn = record.given
         record.link.send(encode_frame(Kind.CALL, task.number, task.payload))
 
     def _set_deadline(self, task: Task, record: DirtyRecord, now: float) -> None:
@@ -136,9 +137,6 @@ class Router:
         """A worker says something about a call."""
         task = record.running.get(frame.number)
         if task is None:
-            return
-        if frame.kind is Kind.BEGUN:
-            task.begun, task.payload = True, b""
             return
         if frame.kind in LAST:
             del record.running[frame.number]
@@ -153,8 +151,9 @@ class Router:
 
     def worker_ended(self, record: DirtyRecord, ending: Ending) -> None:
         """A worker is gone, with whatever it ran. What it had not begun is given to another."""
-        for task in sorted(record.running.values(), key=lambda each: -each.number):
-            if not task.begun and task.state is TaskState.RUNNING:
+        begun = record.tally.read()
+        for task in sorted(record.running.values(), key=lambda each: -each.turn):
+            if task.turn > begun and task.state is TaskState.RUNNING:
                 task.move(TaskEvent.RETURNED)
                 task.deadline = None
                 self.queue.put_back(task)
@@ -182,13 +181,13 @@ class Router:
             client.task = None
             self._send(client, encode_frame(kind, 0, payload))
             if self._arbiter.stopping:
-                self._arbiter.hang_up(client)
+                self._arbiter.clients.hang_up(client)
 
     def _send(self, client: Client, data: bytes) -> None:
         client.send(data)
         if not client.pending:
             self.taken(client)
-        self._arbiter.touch(client)
+        self._arbiter.clients.touch(client)
 
     # What cannot go on.
 
@@ -224,7 +223,10 @@ class Router:
     def turn(self, now: float) -> None:
         """Look at the deadlines, and end workers that only run what is over them."""
         for record in self._fleet:
+            begun = record.tally.read() if record.running else 0
             for task in list(record.running.values()):
+                if task.turn <= begun:
+                    task.payload = b""  # it will not be given to anybody else
                 if task.deadline is not None and now >= task.deadline:
                     self._overdue(record, task, now)
             hopeless = record.worn and all(
@@ -244,7 +246,7 @@ class Router:
                 timeout,
             )
             self._set_deadline(task, record, now)
-            self._arbiter.drop(client)
+            self._arbiter.clients.drop(client)
             return
         others = [each for each in record.running.values() if each.state is not TaskState.OVERDUE]
         fate = (
@@ -262,13 +264,14 @@ class Router:
             timeout,
             heard,
             fate,
-            self._explain(record),
+            self._arbiter.pool.stacks(record),
         )
         task.move(TaskEvent.TIMED_OUT)
         task.deadline = None
         error = DirtyTimeoutError(f"Execution of {task} timed out", timeout)
         self._last_word(task, Kind.ERROR, encode(error.to_dict()))
         record.worn = True
+        self._arbiter.pool.look()
 
     # For people.
 

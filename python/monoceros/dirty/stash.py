@@ -86,13 +86,7 @@ class StashClient:
 
     def _exchange(self, data: bytes, what: str) -> Frame:
         patience = Patience(self.timeout, time.monotonic())
-        connection = self._connections.take(patience)
-        try:
-            connection.send(data, patience, what)
-            frame = connection.receive(patience, what)
-        except BaseException:
-            connection.close()
-            raise
+        connection, frame = self._connections.begin(data, patience, what)
         self._connections.give_back(connection)
         return frame
 

@@ -2,8 +2,8 @@
 
 States of a task
 
-WAITING until a worker is given it; RUNNING in one, which says when it begins: one that has not
-begun when its worker ends is WAITING again. It is ABANDONED when its client has gone: nobody
+WAITING until a worker is given it; RUNNING in one; WAITING again when that one ends before
+it has begun the call. It is ABANDONED when its client has gone: nobody
 waits for the result, the worker is told, but its thread is occupied until it says so. It is
 OVERDUE when `dirty_timeout` has passed: its client has been answered, and its worker has to be
 replaced. DONE when the worker has said its last word, or the worker is gone.
@@ -71,8 +71,9 @@ TASK_MOVES: Final[Mapping[tuple[TaskState, TaskEvent], TaskState]] = {
 class Task:
     """One call. Times are seconds on the monotonic clock.
 
-    payload: of its CALL frame; empty once it has begun. client: None when it has gone or been
-    answered. unread: bytes of chunks that the worker has sent and the client has not taken.
+    payload: of its CALL frame; empty once it has been begun. turn: it is the so-manieth call that
+    its worker was given. client: None when it has gone or been answered. unread: bytes of chunks
+    that the worker has sent and the client has not taken.
     """
 
     number: int
@@ -85,7 +86,7 @@ class Task:
     started_at: float = 0.0
     deadline: float | None = None
     unread: int = 0
-    begun: bool = False
+    turn: int = 0
 
     def move(self, event: TaskEvent) -> None:
         """Take `event`. Raises IllegalMove when the table has no such move."""

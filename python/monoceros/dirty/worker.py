@@ -28,6 +28,7 @@ from monoceros.dirty.app import declaration, import_class
 from monoceros.dirty.execution import Execution
 from monoceros.dirty.frames import Decoder, Frame, Kind, encode_frame
 from monoceros.dirty.link import READ_SIZE
+from monoceros.dirty.tally import Tally
 from monoceros.dirty.values import decode_whole, encode
 from monoceros.parentage import die_with
 
@@ -100,6 +101,7 @@ def live_as_dirty_worker(
     arbiter: "DirtyArbiter",
     worker: DirtyWorker,
     channel: socket.socket,
+    tally: Tally,
     stacks: StackFile,
     generation: "DirtyGeneration",
 ) -> NoReturn:
@@ -113,7 +115,7 @@ def live_as_dirty_worker(
         die_with(arbiter.pid)
         arbiter.release_in_child()
         worker.pid = os.getpid()
-        code = _work(worker, channel, generation)
+        code = _work(worker, channel, tally, generation)
     except SystemExit as end:
         code = spawn.exit_code(end)
     except BaseException:
@@ -122,14 +124,16 @@ def live_as_dirty_worker(
         spawn.leave(code, quick=not worker.alive)
 
 
-def _work(worker: DirtyWorker, channel: socket.socket, generation: "DirtyGeneration") -> int:
+def _work(
+    worker: DirtyWorker, channel: socket.socket, tally: Tally, generation: "DirtyGeneration"
+) -> int:
     log = worker.log
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         spawn.title("dirty-worker", generation.cfg.proc_name)
         log.info("Booting dirty worker with pid: %s (%s)", worker.pid, ", ".join(worker.app_paths))
         worker.init_process(channel)
-        asyncio.run(Service(worker, channel).run())
+        asyncio.run(Service(worker, channel, tally).run())
     except SystemExit as end:
         spawn.deafen()
         return spawn.exit_code(end)
@@ -148,8 +152,9 @@ def _work(worker: DirtyWorker, channel: socket.socket, generation: "DirtyGenerat
 class Service:
     """Calls in, answers out, on the worker's event loop."""
 
-    def __init__(self, worker: DirtyWorker, channel: socket.socket) -> None:
+    def __init__(self, worker: DirtyWorker, channel: socket.socket, tally: Tally) -> None:
         self._worker = worker
+        self._tally = tally
         self._channel = channel
         self._waiting: queue.Queue[tuple[int, Execution]] = queue.Queue()
         self._running: dict[int, Execution] = {}
@@ -159,8 +164,9 @@ class Service:
         """Until told to end, and what runs is done."""
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
-        self._writer.transport.set_write_buffer_limits(high=0)  # drain() waits until all is sent
+        reader, self._writer = await asyncio.open_unix_connection(
+            sock=self._channel, limit=READ_SIZE
+        )
         self._loop.add_signal_handler(signal.SIGTERM, self._leave)
         self._loop.add_signal_handler(signal.SIGQUIT, self._quit)
         for number in range(max(1, self._worker.cfg.dirty_threads)):
@@ -177,10 +183,6 @@ class Service:
         decoder = Decoder()
         while data := await reader.read(READ_SIZE):
             for frame in decoder.feed(data):
-                if frame.kind is Kind.CALL:
-                    # Told before it is begun, whatever happens then: no call is run twice.
-                    self._write(encode_frame(Kind.BEGUN, frame.number))
-                    await self._writer.drain()
                 self._take(frame)
         # The dirty arbiter is no more; the kernel is about to end this process, too.
         self._quit()
@@ -189,6 +191,7 @@ class Service:
         execution = self._running.get(frame.number)
         match frame.kind:
             case Kind.CALL:
+                self._tally.add()
                 execution = Execution(frame.number, frame.payload, self._send, self._loop)
                 self._running[frame.number] = execution
                 self._waiting.put((frame.number, execution))
@@ -204,8 +207,8 @@ class Service:
         """A thread that runs calls."""
         while True:
             number, execution = self._waiting.get()
-            execution.run(self._worker.apps, self._worker.log)
-            self._loop.call_soon_threadsafe(self._finished, number)
+            last = execution.run(self._worker.apps, self._worker.log)
+            self._loop.call_soon_threadsafe(self._finished, number, last)
             del execution
 
     def _send(self, data: bytes) -> None:
@@ -214,7 +217,8 @@ class Service:
     def _write(self, data: bytes) -> None:
         self._writer.write(data)
 
-    def _finished(self, number: int) -> None:
+    def _finished(self, number: int, last: bytes) -> None:
+        self._write(last)
         self._running.pop(number, None)
         self._look()
 

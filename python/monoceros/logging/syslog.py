@@ -129,11 +129,17 @@ class _Stream:
         """Records that have not been sent."""
         return len(self._queue)
 
+    def take_queue(self) -> list[bytes]:
+        """The records that wait, for somebody else to send."""
+        records = list(self._queue)
+        self._queue.clear()
+        self._queued = self._sent = 0
+        return records
+
     def _forget_parents(self) -> None:
         # The parent sends what it has queued itself.
         self._disconnect()
-        self._queue.clear()
-        self._queued = self._sent = 0
+        self.take_queue()
         self._owner = os.getpid()
         self._pause, self._retry_at = FIRST_PAUSE, 0.0
 
@@ -272,13 +278,13 @@ class PatientSyslogHandler(SysLogHandler):
         return [channel(family, address)]
 
     def _open_first(self) -> None:
-        """Find the channel that works; the last one is kept when none does."""
+        """Find the channel that works. When none does, the first record says so."""
         for channel in self._channels:
-            self._channel = channel
             try:
                 channel.open()
             except OSError:
-                continue  # its first record says so
+                continue
+            self._channel = channel
             return
 
     def filter(self, record: logging.LogRecord) -> Any:
@@ -332,18 +338,28 @@ class PatientSyslogHandler(SysLogHandler):
         try:
             self._channel.send(data)
         except OSError:
-            # A syslog that was restarted may have a socket of the other kind.
-            for other in self._channels:
-                if other is not self._channel:
-                    try:
-                        other.open()
-                    except OSError:
-                        continue
-                    self._channel.close()
-                    self._channel = other
-                    other.send(data)
-                    return
-            raise
+            if not self._change_channel():
+                raise
+            self._channel.send(data)
+        else:
+            if self._stream_trouble() is not None:
+                self._change_channel()
+
+    def _change_channel(self) -> bool:
+        """A syslog that was restarted may have a socket of the other kind: see whether it has."""
+        for other in self._channels:
+            if other is self._channel:
+                continue
+            try:
+                other.open()
+            except OSError:
+                continue
+            former, self._channel = self._channel, other
+            for record in former.take_queue() if isinstance(former, _Stream) else ():
+                other.send(record)
+            former.close()
+            return True
+        return False
 
     def _report(self, level: int, message: str) -> None:
         lost, self._lost = self._lost, 0

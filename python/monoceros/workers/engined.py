@@ -69,10 +69,8 @@ class EngineWorker(Worker):
     observer: Observer | None = None
     route: Route | None = None
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        #: What belongs to the thread that serves a request.
-        self.local = threading.local()
+    #: What belongs to the thread, or greenlet, that serves a request.
+    local: threading.local
 
     @property
     def threads(self) -> int:
@@ -166,6 +164,8 @@ class EngineWorker(Worker):
         self.observer = observer
         app: Callable[..., Any] = self.wsgi
         if routed:
+            # Made here and not in the constructor: gevent's is another one, once it has patched.
+            self.local = threading.local()
             app = self.route = Route(self, self.wsgi)
         elif observer is not None:
             app = observer.wrap(app)
@@ -215,8 +215,24 @@ class EngineWorker(Worker):
         raise NotImplementedError
 
     def take(self, visit: Visit) -> None:
-        """Lead a request through the methods that a subclass overrides."""
-        raise NotImplementedError
+        """Lead a request through the methods that a subclass overrides, by way of `handle`."""
+        connection = visit.connection
+        self.handle(connection.listener, connection.sock, connection.client)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve the request that this thread has been given. For subclasses: called once per
+        request where one of them overrides it, `handle_request` or `handle_error`.
+
+        client: stands for the socket, which is not to be read from: the engine has done that.
+        """
+        try:
+            self.handle_request(listener, self.local.visit.request, client, addr)
+        except Exception as error:
+            self.keep_failure(error)
+
+    def handle_request(self, listener: Any, req: Any, client: Any, addr: Any) -> None:
+        """Run `pre_request` and the app. For subclasses, as `handle`. Raises what the app does."""
+        self.serve_visit()
 
     def serve_visit(self) -> None:
         """What `handle_request` does in the end: call the app."""

@@ -11,26 +11,29 @@ Rules:
   long in them gets a greenlet.
 """
 
+import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, ClassVar, Final
 
+import gevent
+import gevent.event
+import gevent.socket
+
 from monoceros import _core
 from monoceros.errors import ConfigError
 from monoceros.workers.engined import EngineWorker
+from monoceros.workers.gevent_pywsgi import GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 from monoceros.workers.gthread import beat_interval
+from monoceros.workers.hub import patch_process
 
-try:
-    import gevent
-    import gevent.event
-    import gevent.monkey
-    import gevent.socket
-except ImportError as error:
-    raise ConfigError(
-        f"the worker class gevent needs the package gevent ({error}): "
-        "pip install 'monoceros[gevent]'"
-    ) from error
+__all__ = [
+    "GeventPyWSGIWorker",
+    "GeventWorker",
+    "PyWSGIHandler",
+    "PyWSGIServer",
+]
 
 #: How long greenlets that are killed at the end may take for their `finally`, seconds.
 LAST_WORDS: Final = 2.0
@@ -40,9 +43,10 @@ class _Expired(Exception):
     """The socket does not take more yet."""
 
 
-def patch_process() -> None:
-    """Make the standard library cooperative; does nothing the second time."""
-    gevent.monkey.patch_all()
+class RequestGreenlet(gevent.Greenlet):  # type: ignore[misc]
+    """The greenlet of one request. Where it was spawned says nothing, and costs to note."""
+
+    spawning_stack_limit = 1
 
 
 class GeventWorker(EngineWorker):
@@ -50,9 +54,8 @@ class GeventWorker(EngineWorker):
 
     multithread: ClassVar[bool] = True
 
-    #: What a subclass may name in Gunicorn: another server on gevent, and its handler of requests.
+    #: In Gunicorn a subclass names another server here.
     server_class: ClassVar[Any] = None
-    wsgi_handler: ClassVar[Any] = None
 
     @property
     def threads(self) -> int:
@@ -69,6 +72,16 @@ class GeventWorker(EngineWorker):
         """Called by the mold before it imports the app."""
         patch_process()
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse a class that wants another server than the engine."""
+        super().check_config(cfg, log)
+        if cls.server_class is not None:
+            raise ConfigError(
+                f"{cls.__module__}.{cls.__qualname__} names a server_class: derive it from "
+                "GeventPyWSGIWorker, whose server is gevent's"
+            )
+
     def patch(self) -> None:
         """Make the process cooperative; a subclass may patch more, or less."""
         patch_process()
@@ -76,6 +89,8 @@ class GeventWorker(EngineWorker):
     def init_process(self) -> None:
         """Patch, then boot as any worker."""
         self.patch()
+        #: What belongs to the greenlet that serves a request.
+        self.local = threading.local()
         super().init_process()
 
     def serve(self, engine: _core.Engine) -> None:
@@ -111,7 +126,7 @@ class GeventWorker(EngineWorker):
         if job.explains is not None:
             gevent.spawn(self._explain, job.explains)
             return
-        greenlet = gevent.Greenlet(self._run, job)
+        greenlet = RequestGreenlet(self._run, job)
         self._greenlets[greenlet] = job.request
         greenlet.start()
 

@@ -76,7 +76,7 @@ class ThreadWorker(EngineWorker):
         """By way of `handle`."""
         self.handle(visit.connection)
 
-    def handle(self, conn: Any) -> None:
+    def handle(self, conn: Any) -> None:  # type: ignore[override]
         """Serve the request that this thread has been given. For subclasses: called once per
         request where one of them overrides it, `handle_request` or `handle_error`."""
         try:
@@ -84,7 +84,7 @@ class ThreadWorker(EngineWorker):
         except Exception as error:
             self.keep_failure(error)
 
-    def handle_request(self, req: Any, conn: Any) -> bool:
+    def handle_request(self, req: Any, conn: Any) -> bool:  # type: ignore[override]
         """Run `pre_request` and the app. For subclasses, as `handle`. Raises what the app does.
 
         Returns whether the connection may be kept.

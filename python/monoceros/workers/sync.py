@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from monoceros import _core
 from monoceros.workers.engined import EngineWorker
-from monoceros.workers.overrides import Visit, is_overridden
+from monoceros.workers.overrides import is_overridden
 
 #: Seconds between two calls of a `notify` that a subclass overrides, at the most.
 NOTIFY_INTERVAL: Final = 1.0
@@ -50,26 +50,6 @@ class SyncWorker(EngineWorker):
             if not status.running or now != answered:
                 self.notify()
             answered = now
-
-    def take(self, visit: Visit) -> None:
-        """By way of `handle`."""
-        connection = visit.connection
-        self.handle(connection.listener, connection.sock, connection.client)
-
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve the request that this thread has been given. For subclasses: called once per
-        request where one of them overrides it, `handle_request` or `handle_error`.
-
-        client: stands for the socket, which is not to be read from: the engine has done that.
-        """
-        try:
-            self.handle_request(listener, self.local.visit.request, client, addr)
-        except Exception as error:
-            self.keep_failure(error)
-
-    def handle_request(self, listener: Any, req: Any, client: Any, addr: Any) -> None:
-        """Run `pre_request` and the app. For subclasses, as `handle`. Raises what the app does."""
-        self.serve_visit()
 
     def after_stop(self) -> None:
         """Leave a request that runs: nothing else could end it."""

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from support.server import Concurrent
 from support.serving import Serve
 from support.waiting import wait_for
 
@@ -181,3 +182,14 @@ def test_only_what_is_per_request_leaves_the_fast_way() -> None:
         timeout=60,
     )
     assert done.stdout.split() == ["MeasuringSync", "MeasuringThreads", "ReportingSync"]
+
+
+def test_greenlets_do_not_meet(serve: Serve) -> None:
+    """Requests that run at the same time in one thread keep their own place."""
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    server = serve("greenlet_classes:app", "--worker-class", "greenlet_classes.Measuring")
+    targets = ["/slow", "/a", "/b", "/c"]
+    results = Concurrent(server.address, targets).wait()
+    assert [getattr(each, "text", each) for each in results] == targets
+    after = server.wait_event("after", count=5)
+    assert {each["path"] for each in after} == {"/", *targets}

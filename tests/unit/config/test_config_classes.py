@@ -1,6 +1,8 @@
 """From `worker_class` and `logger_class` to classes."""
 
 import importlib.metadata
+import logging
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -90,12 +92,53 @@ class TestAliases:
     [
         "eventlet",
         "asgi",
+        "gunicorn.workers.geventlet.EventletWorker",
         "gunicorn.workers.gasgi.ASGIWorker",
     ],
 )
 def test_classes_that_are_not_there_yet_are_named(name: str) -> None:
     with pytest.raises(ConfigError, match=f"this release has no worker class '{name}'"):
         load_worker_class(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("gevent", "GeventWorker"),
+        ("gunicorn.workers.ggevent.GeventWorker", "GeventWorker"),
+        ("gevent_wsgi", "GeventPyWSGIWorker"),
+        ("gevent_pywsgi", "GeventPyWSGIWorker"),
+        ("gunicorn.workers.ggevent.GeventPyWSGIWorker", "GeventPyWSGIWorker"),
+        ("tornado", "TornadoWorker"),
+        ("gunicorn.workers.gtornado.TornadoWorker", "TornadoWorker"),
+    ],
+)
+def test_classes_that_come_with_an_extra(name: str, found: str) -> None:
+    assert load_worker_class(name).__name__ == found
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("gevent", "gevent"), ("gevent_pywsgi", "gevent"), ("tornado", "tornado")],
+)
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
+    for module in [each for each in sys.modules if each.startswith("monoceros.workers.g")]:
+        monkeypatch.delitem(sys.modules, module)
+    for module in [each for each in sys.modules if each.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = re.escape(
+        f"worker class {name!r} needs the package {package}: pip install 'monoceros[{package}]'"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        load_worker_class(name)
+
+
+def test_another_server_on_gevent_is_sent_to_its_base() -> None:
+    worker_class = load_worker_class("gevent")
+    own = type("Own", (worker_class,), {"server_class": object, "__module__": "mine"})
+    with pytest.raises(ConfigError, match=r"mine\.Own names a server_class: derive it from Gevent"):
+        own.check_config(Config(), logging.getLogger("tests"))
 
 
 @pytest.mark.parametrize("name", ["simple", "gunicorn.glogging.Logger", "monoceros.logging.Logger"])

@@ -154,26 +154,3 @@ def test_listed_variables_are_tried() -> None:
 
 def test_notes_and_defaults_are_of_gunicorns_settings() -> None:
     assert set(NOTES) | set(DEFAULTS) <= set(GUNICORN)
-
-
-def test_both_parse_a_long_command_line_alike() -> None:
-    line = (
-        "--log-config a.cfg -b 127.0.0.1:1 -b unix:/x -w 3 -k gthread --threads 4 -t 5 "
-        "--keep-alive 6 --limit-request-field_size 100 --access-logfile - --log-file x "
-        "--no-sendfile --preload -e A=1 --env B=2 -m 0022 -n shop -p pid --graceful 9 "
-        "--worker-conn 7 wsgi:app --pythonpath a,b"
-    )
-    parse = (
-        "import json, sys; from {0}.config import Config; "
-        "print(json.dumps(vars(Config(prog='x').parser().parse_args(sys.argv[1:]))))"
-    )
-    other, mine = (
-        json.loads(
-            subprocess.check_output(
-                [sys.executable, "-c", parse.format(package), *line.split()], timeout=BOUND
-            )
-        )
-        for package in ("gunicorn", "monoceros")
-    )
-    given = {name: value for name, value in other.items() if value is not None}
-    assert {name: value for name, value in mine.items() if value is not None} == given

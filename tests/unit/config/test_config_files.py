@@ -278,6 +278,9 @@ class TestUnknownNames:
                 for timeuot_ in range(3): pass
                 with open(__file__) as wrokers_file: pass
                 workers = compute_workers()
+                use_loglevel, timeout_str = "info", "30"
+                loglevel = use_loglevel
+                timeout = int(timeout_str)
                 """
             ),
         )

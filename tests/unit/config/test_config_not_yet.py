@@ -67,7 +67,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "app --http-protocols h2",
+            "app --http2-cleartext prior-knowledge",
         ],
     )
     def test_is_refused_by_name(
@@ -88,6 +88,7 @@ class TestCommandLine:
             "--asgi-lo uvloop app",
             "app --root-path /below",
             "--http2-max-frame-size=20000 app",
+            "app --http-protocols h2,h1",
         ],
     )
     def test_a_harmless_one_is_warned_about(

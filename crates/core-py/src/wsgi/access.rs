@@ -49,8 +49,29 @@ pub struct Access {
     process: String,
     /// `now(second)`: the time as lines show it, of a second since 1970.
     now: Py<PyAny>,
+    user: User,
+}
+
+/// Who the client says it is.
+pub struct User {
+    /// HTTP_AUTHORIZATION: without it nobody has to be asked.
+    variable: Py<PyString>,
     /// `user(environ)`: the name from Basic credentials, or None.
-    user: Py<PyAny>,
+    of: Py<PyAny>,
+}
+
+impl User {
+    pub fn find<'py>(
+        &self,
+        environ: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<Bound<'py, PyString>>> {
+        let py = environ.py();
+        if !environ.contains(self.variable.bind(py))? {
+            return Ok(None);
+        }
+        let user = self.of.bind(py).call1((environ,))?;
+        if user.is_truthy()? { user.str().map(Some) } else { Ok(None) }
+    }
 }
 
 /// The time, formatted once per second.
@@ -94,6 +115,8 @@ impl Access {
         let request_line = ["REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL"]
             .map(|name| PyString::intern(py, name).unbind());
         let process = format!("<{}>", std::process::id());
+        let variable = PyString::intern(py, "HTTP_AUTHORIZATION").unbind();
+        let user = User { variable, of: user };
         Some(Access { file, layout, request_line, process, now, user })
     }
 
@@ -110,8 +133,8 @@ impl Access {
         let parts = match &self.layout {
             Layout::Parts(parts) => parts,
             Layout::Json(line) => {
-                let (now, user) = (self.now.bind(py), self.user.bind(py));
-                return line.write(environ, fate, took, now, user, clock, out);
+                let now = self.now.bind(py);
+                return line.write(environ, fate, took, now, &self.user, clock, out);
             }
         };
         let mut number = Buffer::new();
@@ -120,9 +143,9 @@ impl Access {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Variable(name) => variable(environ, name, out)?,
                 Part::Atom(Atom::Dash) => out.push(b'-'),
-                Part::Atom(Atom::User) => match self.user.bind(py).call1((environ,))? {
-                    user if user.is_truthy()? => escape(user.str()?.to_str()?, out),
-                    _ => out.push(b'-'),
+                Part::Atom(Atom::User) => match self.user.find(environ)? {
+                    Some(user) => escape(&user.to_string_lossy(), out),
+                    None => out.push(b'-'),
                 },
                 Part::Atom(Atom::Time) => {
                     let text = clock.at(unix_seconds(), self.now.bind(py))?;

@@ -6,7 +6,7 @@ use monoceros_engine::clock::unix_time;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::wsgi::access::{Clock, Fate};
+use crate::wsgi::access::{Clock, Fate, User};
 
 /// Names in the environ, interned.
 pub struct JsonLine {
@@ -36,7 +36,7 @@ impl JsonLine {
     }
 
     /// Appends the line of a request, with its end. `took`: microseconds; `now` gives the time of a
-    /// second, `user` the user of an environ.
+    /// second.
     #[expect(clippy::too_many_arguments, reason = "what a line is made of")]
     pub fn write(
         &self,
@@ -44,7 +44,7 @@ impl JsonLine {
         fate: &Fate,
         took: u64,
         now: &Bound<'_, PyAny>,
-        user: &Bound<'_, PyAny>,
+        user: &User,
         clock: &mut Clock,
         out: &mut Vec<u8>,
     ) -> PyResult<()> {
@@ -52,12 +52,14 @@ impl JsonLine {
         let (second, millis) = unix_time();
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(clock.at(second, now)?.as_bytes());
-        out.extend_from_slice(format!(".{millis:03}Z\",\"remote_addr\":").as_bytes());
+        out.push(b'.');
+        digits::<3>(millis.into(), out);
+        out.extend_from_slice(b"Z\",\"remote_addr\":");
         variable(environ, &self.remote_addr, out)?;
         out.extend_from_slice(b",\"user\":");
-        match user.call1((environ,))? {
-            user if user.is_truthy()? => string(&user.str()?.to_string_lossy(), out),
-            _ => out.extend_from_slice(b"null"),
+        match user.find(environ)? {
+            Some(user) => string(&user.to_string_lossy(), out),
+            None => out.extend_from_slice(b"null"),
         }
         for (name, key) in [
             (&b",\"method\":"[..], &self.method),
@@ -72,8 +74,10 @@ impl JsonLine {
         out.extend_from_slice(number.format(fate.status).as_bytes());
         out.extend_from_slice(b",\"bytes\":");
         out.extend_from_slice(number.format(fate.body).as_bytes());
-        let duration = format!(",\"duration\":{}.{:06}", took / 1_000_000, took % 1_000_000);
-        out.extend_from_slice(duration.as_bytes());
+        out.extend_from_slice(b",\"duration\":");
+        out.extend_from_slice(number.format(took / 1_000_000).as_bytes());
+        out.push(b'.');
+        digits::<6>(took % 1_000_000, out);
         for (name, key) in
             [(&b",\"referer\":"[..], &self.referer), (b",\"user_agent\":", &self.user_agent)]
         {
@@ -85,6 +89,16 @@ impl JsonLine {
         out.extend_from_slice(b"}\n");
         Ok(())
     }
+}
+
+/// A number with leading zeros.
+fn digits<const COUNT: usize>(mut number: u64, out: &mut Vec<u8>) {
+    let mut text = [b'0'; COUNT];
+    for digit in text.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&text);
 }
 
 /// An environ variable as a string; null where it is missing.

@@ -9,6 +9,8 @@ pub struct Case {
     /// Folder and file name.
     pub name: String,
     pub limits: Limits,
+    /// Bytes of the largest body.
+    pub body_limit: u64,
     pub policy: Policy,
     pub input: Vec<u8>,
     pub expected: String,
@@ -40,6 +42,7 @@ impl Case {
         assert!(settings.starts_with("# "), "{name}: does not say why");
         let mut case = Case {
             limits: Limits::default(),
+            body_limit: u64::MAX,
             policy: Policy::default(),
             input: input.lines().flat_map(|line| unescape(&name, line)).collect(),
             expected: expected.to_owned(),
@@ -56,6 +59,7 @@ impl Case {
         let number = |at: usize| words[at].parse().expect("a number");
         match words[..] {
             ["limits", _, _, _] => self.limits = Limits::new(number(1), number(2), number(3)),
+            ["body", limit] => self.body_limit = limit.parse().expect("a number"),
             ["underscores", "drop"] => self.policy.underscores = UnderscoreNames::Drop,
             ["underscores", "refuse"] => self.policy.underscores = UnderscoreNames::Refuse,
             ["underscores", "map"] => self.policy.underscores = UnderscoreNames::Map,

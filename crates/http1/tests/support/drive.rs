@@ -10,10 +10,11 @@ use monoceros_http1::{
 
 /// What the input of one request comes to. Two outcomes are the same when their texts are.
 ///
-/// - `error 400 bare-lf`: status and rule
+/// - `error 400 bare-lf`: status and rule; `error 413 body-limit` is this driver's, as it is the
+///   engine's, because the parsers know no such limit
 /// - `incomplete idle`, `incomplete head`, `incomplete body`
 /// - else a line per fact, see tests/wire/README.md
-pub fn outcome(pieces: &[&[u8]], limits: &Limits, policy: &Policy) -> String {
+pub fn outcome(pieces: &[&[u8]], limits: &Limits, body_limit: u64, policy: &Policy) -> String {
     let mut head = used_head();
     let mut parser = HeadParser::new();
     let mut buffer = Vec::new();
@@ -26,9 +27,9 @@ pub fn outcome(pieces: &[&[u8]], limits: &Limits, policy: &Policy) -> String {
                 Ok(Progress::Complete) => {
                     let again = parser.parse(&buffer, &mut head, limits, policy);
                     assert_eq!(again, Ok(Progress::Complete));
-                    let mut started = Body::new(head.framing);
+                    let mut started = Body::new(head.framing, body_limit);
                     if let Err(error) = started.feed(&buffer[head.length..], limits) {
-                        return refused(error);
+                        return error;
                     }
                     body = Some(started);
                 }
@@ -37,7 +38,7 @@ pub fn outcome(pieces: &[&[u8]], limits: &Limits, policy: &Policy) -> String {
             continue;
         };
         if let Err(error) = body.feed(piece, limits) {
-            return refused(error);
+            return error;
         }
     }
     match body {
@@ -66,15 +67,16 @@ pub fn same_outcome_in_all(
     input: &[u8],
     splits: impl IntoIterator<Item = Vec<Vec<u8>>>,
     limits: &Limits,
+    body_limit: u64,
     policy: &Policy,
 ) -> String {
-    let whole = outcome(&[input], limits, policy);
+    let whole = outcome(&[input], limits, body_limit, policy);
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
-    let by_bytes = outcome(&bytes, limits, policy);
+    let by_bytes = outcome(&bytes, limits, body_limit, policy);
     assert_eq!(whole, by_bytes, "whole and byte by byte differ");
     for split in splits {
         let pieces: Vec<&[u8]> = split.iter().map(Vec::as_slice).collect();
-        assert_eq!(whole, outcome(&pieces, limits, policy), "split: {split:?}");
+        assert_eq!(whole, outcome(&pieces, limits, body_limit, policy), "split: {split:?}");
     }
     whole
 }
@@ -84,8 +86,11 @@ fn refused(error: Error) -> String {
     format!("error {} {}\n", error.status().code(), error.rule())
 }
 
+const TOO_LARGE: &str = "error 413 body-limit\n";
+
 struct Body {
     framing: Framing,
+    limit: u64,
     decoder: ChunkedDecoder,
     data: Vec<u8>,
     complete: bool,
@@ -93,9 +98,10 @@ struct Body {
 }
 
 impl Body {
-    fn new(framing: Framing) -> Body {
+    fn new(framing: Framing, limit: u64) -> Body {
         Body {
             framing,
+            limit,
             decoder: ChunkedDecoder::new(),
             data: Vec::new(),
             complete: matches!(framing, Framing::None | Framing::Length(0)),
@@ -103,10 +109,11 @@ impl Body {
         }
     }
 
-    fn feed(&mut self, mut input: &[u8], limits: &Limits) -> Result<(), Error> {
+    fn feed(&mut self, mut input: &[u8], limits: &Limits) -> Result<(), String> {
         if !self.complete {
             let consumed = match self.framing {
                 Framing::None => 0,
+                Framing::Length(length) if length > self.limit => return Err(TOO_LARGE.into()),
                 Framing::Length(length) => {
                     let missing = length - self.data.len() as u64;
                     let taken = input.len().min(missing as usize);
@@ -115,11 +122,11 @@ impl Body {
                     taken
                 }
                 Framing::Chunked => {
-                    let data = &mut self.data;
+                    let (data, limit) = (&mut self.data, self.limit);
                     let mut sink = |bytes: &[u8]| {
                         assert!(!bytes.is_empty());
                         data.extend_from_slice(bytes);
-                        Ok::<(), std::convert::Infallible>(())
+                        if data.len() as u64 > limit { Err(TOO_LARGE) } else { Ok(()) }
                     };
                     match self.decoder.decode(input, limits, &mut sink) {
                         Ok(decoded) => {
@@ -127,8 +134,8 @@ impl Body {
                             self.complete = decoded.complete;
                             decoded.consumed
                         }
-                        Err(DecodeError::Peer(error)) => return Err(error),
-                        Err(DecodeError::Sink(never)) => match never {},
+                        Err(DecodeError::Peer(error)) => return Err(refused(error)),
+                        Err(DecodeError::Sink(error)) => return Err(error.into()),
                     }
                 }
             };

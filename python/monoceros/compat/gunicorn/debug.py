@@ -2,6 +2,6 @@
 
 from monoceros.compat import absent
 
-_INSTEAD = "use sys.settrace or a debugger; set `spew` where this release has it"
+_INSTEAD = "set `spew`"
 
 __getattr__ = absent("gunicorn.debug", dict.fromkeys(("Spew", "spew", "unspew"), _INSTEAD))

@@ -9,7 +9,7 @@ from monoceros.logging import loggers as loggers
 __getattr__ = absent(
     "gunicorn.glogging",
     {
-        "parse_syslog_address": "attach a logging.handlers.SysLogHandler by `logconfig_dict`",
+        "parse_syslog_address": "set `syslog_addr`",
         "SYSLOG_FACILITIES": "see logging.handlers.SysLogHandler.facility_names",
     },
 )

@@ -280,7 +280,7 @@ def _setproctitle(title: str) -> None:
 __getattr__ = absent(
     "gunicorn.util",
     {
-        "daemonize": "set `daemon` where this release has it, or run under a service manager",
+        "daemonize": "set `daemon`, or run under a service manager",
         "write_nonblock": "sockets are the engine's",
         "close_graceful": "sockets are the engine's",
         "load_entry_point": "use importlib.metadata.entry_points",

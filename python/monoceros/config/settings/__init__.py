@@ -11,13 +11,13 @@ from monoceros.config.settings import uwsgi as uwsgi  # isort: skip
 from monoceros.config.settings import permissions as permissions  # isort: skip
 from monoceros.config.settings import tls as tls  # isort: skip
 from monoceros.config.settings import overload as overload  # isort: skip
+from monoceros.config.settings import dirty as dirty  # isort: skip
 from monoceros.config.settings import mechanics as mechanics  # isort: skip
 from monoceros.config.settings import privileges as privileges  # isort: skip
 from monoceros.config.settings import logs as logs  # isort: skip
 from monoceros.config.settings import syslog as syslog  # isort: skip
 from monoceros.config.settings import metrics as metrics  # isort: skip
 from monoceros.config.settings import hooks as hooks  # isort: skip
-from monoceros.config.settings import dirty as dirty  # isort: skip
 from monoceros.config.settings import development as development  # isort: skip
 from monoceros.config.settings import reuse_port as reuse_port  # isort: skip
 from monoceros.config.settings import folders as folders  # isort: skip

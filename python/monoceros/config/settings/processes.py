@@ -42,12 +42,18 @@ class Workers(Setting):
 
 
 class WorkerClass(Setting):
-    """The kind of worker: sync, gthread, or the dotted path of a class.
+    """The kind of worker: sync, gthread, gevent, gevent_pywsgi, tornado, or the dotted path of a
+    class.
 
-    sync runs one request at a time in each worker, gthread as many as `threads` says. Slow
-    clients occupy neither: a request is handed to the app when it is complete, and its answer is
-    sent without it. `sync` with more than one thread means gthread. In a config file the value
-    may be the class itself.
+    sync runs one request at a time in each worker, gthread as many as `threads` says, gevent as
+    many as `worker_connections` says, each in a greenlet (it needs the extra: pip install
+    'monoceros[gevent]'). Slow clients occupy none of them: a request is handed to the app when it
+    is complete, and its answer is sent without it. `sync` with more than one thread means gthread.
+
+    gevent_pywsgi and tornado bring HTTP servers of their own, gevent's and Tornado's, for apps
+    that need them: WebSocket handlers on gevent, a tornado.web.Application. What other settings
+    say about requests, proxies and limits is the business of those servers then. In a config file
+    the value may be the class itself.
     """
 
     name = "worker_class"
@@ -80,7 +86,8 @@ class WorkerConnections(Setting):
     """The number of connections that one worker keeps open at a time.
 
     A worker that has as many accepts no further one until one has ended; the kernel's queue and
-    the other workers take them meanwhile.
+    the other workers take them meanwhile. With gevent it bounds the requests that run at a time
+    as well.
     """
 
     name = "worker_connections"

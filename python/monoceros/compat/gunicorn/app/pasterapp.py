@@ -1,8 +1,3 @@
 """`gunicorn.app.pasterapp`: PasteDeploy's configuration files."""
 
-from monoceros.compat import forward
-
-__getattr__ = forward(
-    "monoceros.paste",
-    "this release of Monoceros reads no PasteDeploy files: name the app as MODULE:OBJECT",
-)
+from monoceros.paste_deploy import serve as serve
