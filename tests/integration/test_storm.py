@@ -36,6 +36,7 @@ WORKERS = 3
 CLASSES = {
     "sync": ["--worker-class", "sync"],
     "gthread": ["--worker-class", "gthread", "--threads", "4"],
+    "gevent": ["--worker-class", "gevent"],
 }
 
 Blow = Callable[[Server, random.Random], None]
