@@ -108,6 +108,9 @@ class Scoreboard:
     """The server stops for good: draining workers empty the kernel's backlog first."""
     def hurry(self, slot: int) -> None:
         """A draining worker shall close idle connections soon: a younger generation drains."""
+    def give_up(self, slot: int, listeners: int) -> None:
+        """The server gives up addresses of this worker: a bit for each of its first 64 listeners.
+        When it drains it takes what waits there."""
 
     # Written by the worker (the engine writes the rest itself).
 

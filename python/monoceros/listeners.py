@@ -13,10 +13,12 @@ path of a unix socket (abstract when it begins with NUL), an int for an inherite
 """
 
 import contextlib
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +36,14 @@ PAUSE: Final = 1.0
 #: How long a probe waits for a unix socket's owner to accept, seconds. A living owner's kernel
 #: queue answers at once.
 PROBE_TIMEOUT: Final = 1.0
+
+
+#: Of <asm-generic/socket.h>; the module socket has no name for it.
+SO_ATTACH_FILTER: Final = 26
+
+#: A filter of one instruction: return 0, keep nothing (BPF_RET | BPF_K, see bpf(4) of BSD).
+BPF_INSTRUCTION: Final = 8
+DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 class AddressInUse(ConfigError):
@@ -71,6 +81,10 @@ class Listener:
     def remove(self) -> None:
         """The server ends or gives up the address: remove what stands for it."""
 
+    def seal(self) -> None:
+        """Let nobody new into the kernel's queue, in all processes that share the socket, so that
+        it can be emptied for good before it is closed."""
+
     def get_backlog(self) -> int:
         """Connections in the kernel's queue; -1 where it cannot be told."""
         return -1
@@ -93,6 +107,17 @@ class Listener:
 
 class TCPListener(Listener):
     """An IPv4 or IPv6 listener."""
+
+    def seal(self) -> None:
+        """Drop what arrives. A client that has just knocked knocks again after a second, and finds
+        nobody, or another server. Not for a socket that somebody else may go on with."""
+        if isinstance(self.cfg_addr, int):
+            return
+        program = ctypes.create_string_buffer(DROP_ALL)
+        described = struct.pack("HP", len(DROP_ALL) // BPF_INSTRUCTION, ctypes.addressof(program))
+        # A kernel that does not take it leaves a moment in which a connection can be lost.
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
 
     def get_backlog(self) -> int:
         """Connections that wait to be accepted (tcpi_unacked of a listening socket on Linux)."""

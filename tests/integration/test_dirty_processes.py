@@ -167,7 +167,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_call(serve: Serve) -> None:
     calling.join(60)
     assert results == ["slept"]
     assert dirty.call("who")["pid"] != pid
-    assert dirty.server.events("close")[0]["pid"] == pid
+    assert dirty.wait_event("close")[0]["pid"] == pid
 
 
 def test_a_call_that_was_not_begun_is_given_to_another_worker(serve: Serve) -> None:
@@ -229,10 +229,13 @@ def test_workers_that_do_not_boot_are_started_ever_more_slowly(serve: Serve) -> 
             return False
 
     wait_for(mended, 40, "the mended app")
+    dirty.wait_ready(3)
 
 
 def test_an_app_that_is_not_there_is_named(serve: Serve) -> None:
-    dirty = DirtyServer(serve, apps=("heavy:Absent",), wait=False)
+    # Nothing boots while the server stops.
+    options = ("--respawn-backoff", "30")
+    dirty = DirtyServer(serve, *options, apps=("heavy:Absent",), wait=False)
     dirty.server.expect_log("Dirty app not found: 'heavy' has no 'Absent'")
     dirty.server.expect_log("exited with code 4")
     dirty.server.expect_log("Failure: dirty worker")
@@ -271,6 +274,8 @@ def test_an_app_that_never_boots_is_explained(serve: Serve) -> None:
         serve,
         "--boot-timeout",
         "1",
+        "--respawn-backoff",
+        "30",
         apps=("own:App",),
         dirty_workers=2,
         files={"own.py": LOADING},

@@ -273,3 +273,54 @@ def test_reloads_under_load_lose_nothing(serve: Serve, preload: list[str]) -> No
             wait_for(is_new, 30.0, "new workers")
     for load in (kept, short, slow):
         load.assert_no_loss()
+
+
+@pytest.mark.parametrize("engine", ["inotify", "poll"])
+def test_watching_files_does_not_hold_the_hub(serve: Serve, engine: str) -> None:
+    """Requests go on between edits, and an edit brings a new worker."""
+    app = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"old"]
+"""
+    options = ("--reload", "--reload-engine", engine)
+    server = serve("own:app", *GEVENT, *options, files={"own.py": app}, env={"PYTHONPATH": ""})
+    server.allow_log("")
+    with Load(server.address, clients=2, pause=0.001, timeout=30.0) as load:
+        wait_for(lambda: load.answered > 300, 30.0, "300 answers")
+        source = server.directory / "own.py"
+        source.write_text(source.read_text().replace("old", "new"))
+        wait_for(lambda: b"new" in load.bodies(), 30.0, "the new code")
+    load.assert_no_loss()
+    # One that is held answers once a second.
+    assert load.latency(0.5) < 0.5
+
+
+def test_a_subclass_overrides_what_happens_once_per_request(serve: Serve) -> None:
+    """What belongs to one request stays in its greenlet."""
+    text = """
+import time
+import events
+from monoceros.workers.ggevent import GeventWorker
+
+class OwnWorker(GeventWorker):
+    def handle_request(self, listener_name, req, sock, addr):
+        time.sleep(0.1)
+        events.note("handled", path=req.path)
+        return super().handle_request(listener_name, req, sock, addr)
+"""
+    app = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [environ["PATH_INFO"].encode()]
+"""
+    server = serve(
+        "own:app",
+        "--worker-class",
+        "own_worker.OwnWorker",
+        files={"own_worker.py": text, "own.py": app},
+    )
+    targets = [f"/{number}" for number in range(20)]
+    answers = Concurrent(server.address, targets).wait()
+    assert [getattr(answer, "text", answer) for answer in answers] == targets
+    assert {event["path"] for event in server.events("handled")} >= set(targets)

@@ -74,6 +74,9 @@ def test_folders_of_gunicorns(serve: Serve) -> None:
     server.expect_exit(1)
     server.expect_log("nowhere doesn't exist. Can't create workertmp.")
     assert server.wait_exit() == 1
+    server = serve("probes:app", config="tmp_upload_dir = '/nowhere'\n")
+    server.expect_log("tmp_upload_dir: '/nowhere' is no folder that files can be made in")
+    assert server.get().status == 200
     config = (
         "import os\nos.makedirs('uploads', exist_ok=True)\nworker_tmp_dir = '/dev/shm'\n"
         "tmp_upload_dir = 'uploads'\nbody_buffer = 1000\n"

@@ -17,6 +17,7 @@ from support import processes
 from support.load import Load
 from support.server import Server
 from support.serving import Serve
+from support.waiting import wait_for
 
 #: How long the storm blows, seconds: by `make soak`, and in `make test`.
 LONG = float(os.environ.get("STORM_SECONDS", "60"))
@@ -104,6 +105,33 @@ def blow(server: Server, seconds: float, dice: random.Random) -> None:
         BLOWS[turn % len(BLOWS)](server, dice)
         turn += 1
         time.sleep(PAUSE)  # the storm's own measure
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_killed_worker_takes_along_what_it_was_serving_and_no_more(
+    serve: Serve, name: str
+) -> None:
+    """What waits in the kernel's queue belongs to nobody, what others serve to them."""
+    server = serve("probes:app", *CLASSES[name], workers=WORKERS)
+    server.allow_log("Worker|Failure")
+    kills = 3
+    with clients(server) as loads:
+        for _ in range(kills):
+            before = set(server.wait_ready(WORKERS))
+            answered = [load.answered for load in loads]
+            kill_one(server, random.Random(name), signal.SIGKILL)
+            wait_for(lambda b=before: set(server.workers()) != b, 20, "the death to be noticed")
+            wait_for(
+                lambda a=answered: all(x.answered > y for x, y in zip(loads, a, strict=True)),
+                20,
+                "others to answer",
+            )
+        wait_for(lambda: all(load.answered >= 50 for load in loads), 20, "enough answers")
+    # Each death can cost what was on the worker's connections: at most one request of each client.
+    for load in loads:
+        assert len(load.faults) <= kills * CLIENTS, load.faults
+        assert all("Closed" in fault or "Reset" in fault for fault in load.faults), load.faults
+    server.wait_ready(WORKERS)
 
 
 @pytest.mark.parametrize("name", CLASSES)

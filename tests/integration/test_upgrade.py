@@ -28,8 +28,6 @@ def app(environ, start_response):
     return [f"{{VERSION}} {{os.getppid()}}".encode()]
 """
 
-PRELOAD = pytest.mark.parametrize("preload", [False, True], ids=["plain", "preload"])
-
 
 def start(serve: Serve, *options: str, **more: object) -> Server:
     return serve(
@@ -89,8 +87,9 @@ def wait_answers_of(loads: list[Load], master: int) -> None:
     wait_for(only, 20, f"answers by master {master}")
 
 
-@PRELOAD
-@pytest.mark.parametrize("threads", ["1", "4"])
+@pytest.mark.parametrize(
+    ("threads", "preload"), [("1", False), ("4", True)], ids=["sync", "gthread-preload"]
+)
 def test_new_code_takes_over(serve: Serve, preload: bool, threads: str) -> None:
     """The whole way, under load: pidfiles, titles, log, promotion, and a second upgrade."""
     options = ["--preload"] * preload
@@ -121,6 +120,20 @@ def test_new_code_takes_over(serve: Serve, preload: bool, threads: str) -> None:
         server.succeeded_by(newest)
         wait_answers_of(loads, newest)
     server.wait_log("Master has been promoted.", count=2)
+
+
+def test_an_idle_connection_of_the_old_master_still_brings_its_request(serve: Serve) -> None:
+    """Where a stop would have closed it by then; the old master waits for it."""
+    server = start(serve)
+    with server.connect(30.0) as connection:
+        assert connection.request().body == b"old %d" % server.pid
+        new = upgrade(server)
+        server.send_signal(signal.SIGTERM)
+        server.wait_log("Handling signal: term")
+        holds_for(lambda: len(server.workers()) == 2, 2.6, "the old worker waits")
+        response = connection.request()
+        assert response.body == b"old %d" % server.pid and response.closes
+    server.succeeded_by(new)
 
 
 def test_taking_it_back(serve: Serve) -> None:
@@ -229,6 +242,7 @@ def test_a_unix_socket_stays_while_one_of_them_lives(serve: Serve, ends_first: s
 def test_the_old_master_ends_before_the_new_one_has_begun(serve: Serve) -> None:
     """The sockets are the new master's: who comes in between waits for it."""
     server = start(serve)
+    server.expect_log("has not said yet that it answers requests")
     server.send_signal(signal.SIGUSR2)
     server.wait_log("Started a new master")
     [new] = {each.pid for each in server.family()} - {server.pid, *server.workers()}
@@ -243,7 +257,7 @@ def test_both_end_at_once(serve: Serve) -> None:
     """As when the service manager signals everybody."""
     server = start(serve)
     new = upgrade(server)
-    server.allow_log("is told to stop")
+    server.allow_log("is told to stop|has not said yet")
     os.kill(new, signal.SIGTERM)
     server.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0
@@ -266,7 +280,8 @@ def on_starting(server):
     from events import note
     import os
     note("starting", pid=server.pid, old=os.environ.get("GUNICORN_PID"),
-         names=sorted(n for n in os.environ if n.startswith(("GUNICORN_", "MONOCEROS_"))),
+         names=sorted(n for n in os.environ if n in ("GUNICORN_PID", "GUNICORN_FD") or
+                      (n.startswith("MONOCEROS_") and "_TEST_" not in n)),
          colour=os.environ.get("COLOUR"), name=server.master_name, reexec=server.reexec_pid)
 """
     server = start(serve, config=config, wait=False)
@@ -310,11 +325,11 @@ def test_nothing_leaks_into_the_new_master(serve: Serve) -> None:
     server = start(serve, "--preload", workers=2)
     before = len(processes.descriptors(server.pid))
     worker = len(processes.descriptors(server.workers()[0]))
-    for _ in range(3):
+    for times in range(1, 4):
         new = upgrade(server)
         server.send_signal(signal.SIGTERM)
         server.succeeded_by(new)
-        server.wait_log("Master has been promoted.")
+        server.wait_log("Master has been promoted.", count=times)
         server.wait_ready(2)
     wait_for(lambda: len(processes.descriptors(server.pid)) <= before, 10, "no more descriptors")
     for pid in server.workers():

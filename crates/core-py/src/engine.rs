@@ -30,6 +30,9 @@ pub struct PyEngine {
     pub lanes: Lanes,
 }
 
+/// How the engine writes access lines by itself: a descriptor, a format, `now` and `user`.
+type AccessLines = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
+
 /// An option that the worker has to give.
 pub fn option<'py, T: FromPyObjectOwned<'py>>(
     options: &Bound<'py, PyDict>,
@@ -112,7 +115,7 @@ impl PyEngine {
         scoreboard: Py<PyScoreboard>,
         slot: usize,
         observer: Option<Py<PyAny>>,
-        access: Option<(RawFd, Option<String>, Py<PyAny>, Py<PyAny>)>,
+        access: Option<AccessLines>,
         errors: Option<Py<PyAny>>,
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use monoceros_engine::{AppThread, Engine, Lines, Next, Report, Outcome, locked};
+use monoceros_engine::{AppThread, Engine, Lines, Next, Outcome, Report, locked};
 use pyo3::prelude::*;
 
 use crate::engine::PyEngine;

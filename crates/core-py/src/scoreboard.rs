@@ -79,6 +79,11 @@ impl PyScoreboard {
         Ok(())
     }
 
+    fn give_up(&self, slot: usize, listeners: u64) -> PyResult<()> {
+        self.board.slot(self.check(slot)?).set_given_up(listeners);
+        Ok(())
+    }
+
     fn set_pid(&self, slot: usize, pid: u32) -> PyResult<()> {
         self.board.slot(self.check(slot)?).set_pid(pid);
         Ok(())

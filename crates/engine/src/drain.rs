@@ -1,7 +1,7 @@
 //! The end of a worker.
 //!
 //! Serving -> Draining -> Ended, or Serving -> Ended. A draining worker accepts no more (when the
-//! whole server stops it first takes what the kernel has accepted for it), answers what it has
+//! whole server stops, or gives up an address, it first takes what the kernel has accepted), answers what it has
 //! with `Connection: close`, and closes idle connections only after a while: a client that was
 //! just sending never meets a reset. When the grace is over, the rest is cut, and listed.
 
@@ -32,8 +32,10 @@ impl<G: Gateway> Reactor<G> {
         self.board.slot(self.slot).set_state(crate::scoreboard::State::Draining);
         let idle_until = self.now.after(self.options.keepalive).min(until);
         self.draining = Some(Draining { until, idle_until });
-        if self.board.stopping() {
-            self.take_backlog();
+        for index in 0..self.listeners.len() {
+            if self.board.stopping() || self.board.slot(self.slot).gives_up(index) {
+                self.take_backlog(index);
+            }
         }
         if let Err(error) = self.listeners.close(&self.poller) {
             self.notices.push(Severity::Error, || format!("cannot close a listener: {error}"));
@@ -41,14 +43,12 @@ impl<G: Gateway> Reactor<G> {
     }
 
     /// Takes what the kernel has accepted for this server; what it brings is read as usual.
-    fn take_backlog(&mut self) {
-        for index in 0..self.listeners.len() {
-            while let Accepted::Connection(socket, peer) = self.listeners.accept(index, self.now) {
-                let Some(connection) = self.admit(socket, index, peer) else { continue };
-                let token = connection.key.token();
-                self.connections.put(connection);
-                self.events.push_back((Source::Connection(token), EventFlags::IN));
-            }
+    fn take_backlog(&mut self, index: usize) {
+        while let Accepted::Connection(socket, peer) = self.listeners.accept(index, self.now) {
+            let Some(connection) = self.admit(socket, index, peer) else { continue };
+            let token = connection.key.token();
+            self.connections.put(connection);
+            self.events.push_back((Source::Connection(token), EventFlags::IN));
         }
     }
 

@@ -26,6 +26,7 @@ from monoceros.arbiter.edits import Edits
 from monoceros.arbiter.environment import EnvironmentOverlay
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
+from monoceros.arbiter.leaving import Leaving
 from monoceros.arbiter.metrics import Metrics
 from monoceros.arbiter.mold import Mold
 from monoceros.arbiter.plan import make_plan
@@ -53,7 +54,6 @@ from monoceros.listeners import (
     AddressInUse,
     Listener,
     open_listeners,
-    shares_otherwise,
 )
 from monoceros.pidfile import Pidfile
 from monoceros.tls import open_store
@@ -140,6 +140,7 @@ class Arbiter:
         self.certificates = Certificates(self)
         self.metrics = Metrics(self)
         self.edits = Edits(self)
+        self.leaving = Leaving(self)
         self.START_CTX.update(command(app))
         self.setup(app)
 
@@ -151,11 +152,12 @@ class Arbiter:
         cfg = app.cfg
         if self.log is None:
             self.log = cfg.logger_class(cfg)
-        self._take_cfg(cfg)
+        self.take_cfg(cfg)
         self.environment.apply(cfg.env)
         self.num_workers = cfg.workers
 
-    def _take_cfg(self, cfg: Any) -> None:
+    def take_cfg(self, cfg: Any) -> None:
+        """Take over what hook authors read of a configuration."""
         self.cfg = cfg
         self.worker_class = cfg.worker_class
         self.address = self.addresses(cfg)
@@ -251,24 +253,6 @@ class Arbiter:
         self.upgrade.want()
         self.wakeup()
 
-    def promoted(self) -> None:
-        """The old master has ended: this one takes its place, its name and its pidfile."""
-        self.log.info("Master has been promoted.")
-        old, self.master_pid = self.master_pid, 0
-        os.environ.pop(handover.PID, None)
-        former, path = self.pidfile, self.pidfile_path(self.cfg)
-        if former is not None and path is not None:
-            self.pidfile = Pidfile(path)
-            try:
-                self.pidfile.create(self.pid, former=old)
-            except ConfigError as error:
-                self.log.error("%s; the pid stays in '%s'", error, former.path)
-                self.pidfile = former
-            else:
-                former.remove()
-        self._take_cfg(self.cfg)
-        self.set_title()
-
     def spawn_worker(self) -> None:
         """Start one worker beyond those that are there."""
         self.spawner.start(1, time.monotonic())
@@ -333,7 +317,7 @@ class Arbiter:
             for listener in handed_over:
                 if listener not in self.LISTENERS:
                     listener.close()
-            self.warn_of_sharing(self.LISTENERS, self.cfg)
+            self.leaving.warn_of_sharing(self.LISTENERS, self.cfg)
             self.generations.append(
                 self.make_generation(self.cfg, self.LISTENERS, self.worker_class, tls)
             )
@@ -456,7 +440,7 @@ class Arbiter:
         else:
             self.reloading.turn(now)
             self.manage_workers()
-        self.upgrade.turn()
+        self.upgrade.turn(now)
         self.fleet.share()
         self.service.turn(now)
         if self.state is not ServerState.STOPPED:
@@ -520,7 +504,8 @@ class Arbiter:
         now = time.monotonic()
         plan = make_plan(self.fleet, self.generation, self.attainable_workers)
         for record, departure in plan.retire:
-            self.fleet.retire(record, departure, now)
+            if record.generation is self.generation or self.leaving.molds_are_gone():
+                self.fleet.retire(record, departure, now)
         if plan.missing:
             self.spawner.start(plan.missing, now)
 
@@ -595,7 +580,7 @@ class Arbiter:
             self.generations.remove(generation)
         self.generations.append(generation)
         self.LISTENERS = generation.listeners
-        self._take_cfg(generation.cfg)
+        self.take_cfg(generation.cfg)
         self.backoff.base = generation.cfg.respawn_backoff
 
     def forget_generations(self, now: float) -> None:
@@ -604,9 +589,7 @@ class Arbiter:
             for mold in self.molds:
                 if mold.generation is other:
                     mold.dismiss(Departure.RELOAD, now)
-            for listener in other.listeners:
-                if listener not in self.generation.listeners:
-                    self.give_up(listener)
+            self.leaving.forget(other)
             other.seen.close()
         del self.generations[:-1]
 
@@ -614,22 +597,7 @@ class Arbiter:
         """Close this process's sockets and remove what stands for them."""
         for generation in self.generations:
             for listener in generation.listeners:
-                self.give_up(listener)
-
-    def warn_of_sharing(self, listeners: list[Listener], cfg: Any) -> None:
-        """Say where a change of `reuse_port` comes too late."""
-        for listener in shares_otherwise(listeners, cfg):
-            self.log.warning(
-                "reuse_port = %s has no effect on %s, which is open already: it takes a restart",
-                cfg.reuse_port,
-                listener,
-            )
-
-    def give_up(self, listener: Listener) -> None:
-        """Close a socket and remove what stands for it, unless another master needs that."""
-        listener.close()
-        if not self.upgrade.addresses_are_shared:
-            listener.remove()
+                self.leaving.give_up(listener)
 
     def set_title(self) -> None:
         """What `ps` shows."""

@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from monoceros.arbiter.arbiter import Arbiter
 
+#: How often in a row a change of a file is followed that has happened while the app was loaded.
+#: Nobody saves a file so often, each time in that moment; an app that writes its own files does.
+EARLY_MOST: Final = 5
+
 #: Bytes read at a time.
 BLOCK: Final = 4096
 
@@ -29,7 +33,8 @@ class Edits:
         self._reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._rest = b""
         self._followed: set[tuple[str, Any]] = set()
-        self._last_early = ""
+        self._early = ""
+        self._early_count = 0
 
     def fileno(self) -> int:
         """Readable when a worker has seen something."""
@@ -52,13 +57,16 @@ class Edits:
         if record is None or record.generation is not server.generation or key in self._followed:
             return
         self._followed.add(key)
-        if early and file == self._last_early:
+        self._early_count = self._early_count + 1 if early and file == self._early else 1
+        self._early = file if early else ""
+        if self._early_count > EARLY_MOST:
             server.log.warning(
-                "%s has changed while the app was loaded, twice in a row: this is not followed.",
+                "%s has changed whenever the app was loaded, %d times in a row: this is not "
+                "followed any more.",
                 file,
+                EARLY_MOST,
             )
             return
-        self._last_early = file if early else ""
         server.log.info("Worker reloading: %s modified", file)
         server.reloading.want()
 

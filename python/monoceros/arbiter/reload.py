@@ -3,7 +3,8 @@
 Rules:
 - Everything that can fail on the spot (configuration, worker class, logging, sockets) is tried
   before anything of the old generation is touched, and taken back when it fails.
-- New sockets are opened before old ones are closed; one that stays is the same socket.
+- New sockets are opened before old ones are closed; one that stays is the same socket. One that is
+  given up is closed by the last of the old workers, when it has taken what waits there.
 - Until a worker of the new generation is READY the old one can be returned to, and is when the new
   code does not boot: no retry, one report. After that there is no way back, and no need for one.
 - TTIN and TTOU are not undone, unless the configuration asks for another number of workers than it
@@ -83,6 +84,7 @@ class Reload:
         self._snapshot: AppSnapshot | None = None
         self._former_pidfile: Pidfile | None = None
         self._began_at = 0.0
+        self._left = False  # the addresses that only the former generation has
 
     def concerns(self, generation: Generation) -> bool:
         """This generation is being tried: its failures are the reload's, not the back-off's."""
@@ -136,7 +138,7 @@ class Reload:
             self._take_back(snapshot)
             return
         self._snapshot = snapshot
-        server.warn_of_sharing(candidate.listeners, candidate.cfg)
+        server.leaving.warn_of_sharing(candidate.listeners, candidate.cfg)
         self._commit(candidate, now)
 
     def _prepare(self, cfg: Any) -> Generation:
@@ -201,6 +203,7 @@ class Reload:
         self._former, self._candidate = former, candidate
         self._former_workers = server.num_workers
         self._began_at = now
+        self._left = False
         server.log.reopen_files()
         server.backoff.reset()
         server.take_generation(candidate)
@@ -223,6 +226,9 @@ class Reload:
             mold = candidate.mold
             if mold is not None and mold.state is MoldState.READY:
                 self._move(ReloadEvent.MOLD_READY)
+        if candidate.proven and not self._left:
+            self._left = True
+            self._server.leaving.begin(now)
         if not candidate.proven:
             if candidate.failures and not self._trying(candidate):
                 self._fail(f"The new code does not boot ({candidate.last_failure}).", now)

@@ -48,6 +48,7 @@ class Stopping:
         server.state = states.step(states.SERVER_MOVES, server.state, event)
         if first:
             self.reason, self.exit_status = reason, exit_status
+            server.upgrade.stops()
             server.close_listeners()
             server.spawner.dismiss_molds(Departure.STOP, now)
         # Only a graceful stop empties the kernel's queue; where another master answers it is his.

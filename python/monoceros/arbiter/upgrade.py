@@ -23,6 +23,8 @@ from monoceros.arbiter import states
 from monoceros.arbiter.explain import Ending
 from monoceros.arbiter.signals import SIGNALS, blocked
 from monoceros.arbiter.states import ReloadState, UpgradeEvent, UpgradeState, WorkerState
+from monoceros.errors import ConfigError
+from monoceros.pidfile import Pidfile
 
 if TYPE_CHECKING:
     from monoceros.arbiter.arbiter import Arbiter
@@ -32,6 +34,9 @@ SUFFIX: Final = ".2"
 
 #: How often an old kernel is asked whether the old master lives, seconds.
 LOOK_INTERVAL: Final = 1.0
+
+#: How long a new master may take to answer, seconds, before that is remarked on.
+PATIENCE: Final = 60.0
 
 #: What the new master writes into the pipe.
 _READY: Final = b"ready\n"
@@ -47,6 +52,7 @@ class Upgrade:
         self.successor = 0
         #: USR2 has come; waits until no reload is under way.
         self.wanted = False
+        self._patient_until = math.inf
         self._told = -1  # reading end of the new master's pipe
         self._output = -1  # what a new master says that is to be a daemon
         self._ready = inheritance.ready
@@ -61,7 +67,10 @@ class Upgrade:
         self.state = UpgradeState.HEIR
 
     def next_look(self, now: float) -> float:
-        """When the old master has to be looked at, because the kernel cannot tell of its end."""
+        """When there is something to be seen that no descriptor tells of."""
+        if self.state is UpgradeState.STARTING:
+            return self._patient_until
+        # Of the old master's end, on an old kernel.
         return now + LOOK_INTERVAL if self.heir and self._old < 0 else math.inf
 
     @property
@@ -86,14 +95,15 @@ class Upgrade:
     def want(self) -> None:
         """USR2."""
         server = self._server
-        if self.heir:
+        # News of the old master's end may be as young as the signal.
+        if self.heir and not self._old_has_ended():
             server.log.warning(
                 "USR2 is not followed: this master (pid:%s) is a new one itself, and the old one "
                 "(pid:%s) runs still. End one of them first.",
                 server.pid,
                 server.master_pid,
             )
-        elif self.state is not UpgradeState.IDLE:
+        elif self.successor:
             server.log.warning(
                 "USR2 is not followed: a new master (pid:%s) is there already.", self.successor
             )
@@ -104,7 +114,7 @@ class Upgrade:
         """What to wait for."""
         return [number for number in (self._told, self._old) if number >= 0]
 
-    def turn(self) -> None:
+    def turn(self, now: float) -> None:
         """Hear from the other master, and begin when that is wanted."""
         if self.heir:
             self._tell_ready()
@@ -119,16 +129,26 @@ class Upgrade:
                 self.successor,
                 self._server.pid,
             )
+        elif self.state is UpgradeState.STARTING and now >= self._patient_until:
+            self._patient_until = math.inf
+            self._server.log.warning(
+                "The new master (pid:%s) has not said for %g s that it answers requests; see what "
+                "it says in its log. This one (pid:%s) goes on serving.",
+                self.successor,
+                PATIENCE,
+                self._server.pid,
+            )
         # A reload that is under way may still move or take back sockets.
-        if self.wanted and self._server.reloading.state is ReloadState.IDLE:
+        idle = self.state is UpgradeState.IDLE
+        if self.wanted and idle and self._server.reloading.state is ReloadState.IDLE:
             self.wanted = False
             if not self._server.stopping:
-                self._execute()
+                self._execute(now)
                 self._server.wakeup()  # a HUP may have waited
 
     # The old master's side.
 
-    def _execute(self) -> None:
+    def _execute(self, now: float) -> None:
         server = self._server
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -149,6 +169,7 @@ class Upgrade:
         finally:
             os.close(theirs)
         self._told = ours
+        self._patient_until = now + PATIENCE
         self._output = output
         self.successor = pid
         self._move(UpgradeEvent.EXECUTED)
@@ -197,6 +218,15 @@ class Upgrade:
         self._told = -1
         return data == _READY
 
+    def stops(self) -> None:
+        """This master is told to stop."""
+        if self.state is UpgradeState.STARTING:
+            self._server.log.warning(
+                "The new master (pid:%s) has not said yet that it answers requests: who comes in "
+                "between waits for it.",
+                self.successor,
+            )
+
     def ended(self, ending: Ending) -> None:
         """The new master has been reaped."""
         server = self._server
@@ -242,8 +272,24 @@ class Upgrade:
         return ended
 
     def _be_promoted(self) -> None:
+        """The old master has ended: this one takes its place, its name and its pidfile."""
+        server = self._server
         self._move(UpgradeEvent.PROMOTED)
-        self._server.promoted()
+        server.log.info("Master has been promoted.")
+        old, server.master_pid = server.master_pid, 0
+        os.environ.pop(handover.PID, None)
+        former, path = server.pidfile, server.pidfile_path(server.cfg)
+        if former is not None and path is not None:
+            server.pidfile = Pidfile(path)
+            try:
+                server.pidfile.create(server.pid, former=old)
+            except ConfigError as error:
+                server.log.error("%s; the pid stays in '%s'", error, former.path)
+                server.pidfile = former
+            else:
+                former.remove()
+        server.take_cfg(server.cfg)
+        server.set_title()
 
     # Both.
 

@@ -172,8 +172,13 @@ class Config:
         folder = self.settings["worker_tmp_dir"].get()
         if folder and not Path(folder).is_dir():
             raise ConfigError(f"worker_tmp_dir: {folder} doesn't exist. Can't create workertmp.")
-        if not self.settings["spool_dir"].get():
-            validate_folder(self.settings["tmp_upload_dir"].get())
+        uploads = self.settings["tmp_upload_dir"].get()
+        if uploads and self.spool_folder is None:
+            # Gunicorn does not look at it, so a deployment may name anything.
+            self.warn(
+                f"tmp_upload_dir: {uploads!r} is no folder that files can be made in; large bodies "
+                "go to the system's folder for temporary files"
+            )
 
     def __str__(self) -> str:
         width = max(map(len, self.settings))
@@ -265,7 +270,12 @@ class Config:
         """Where request bodies go that do not fit in memory: `spool_dir`, else `tmp_upload_dir`,
         else the system's folder for temporary files."""
         spool_dir: str | None = self.settings["spool_dir"].get()
-        return spool_dir or validate_folder(self.settings["tmp_upload_dir"].get())
+        if spool_dir:
+            return spool_dir
+        try:
+            return validate_folder(self.settings["tmp_upload_dir"].get())
+        except ConfigError:
+            return None
 
     def forwarded_allow_networks(self) -> list[IPv4Network | IPv6Network]:
         """`forwarded_allow_ips` without ``*``."""

@@ -19,6 +19,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from monoceros.arbiter import spawn
@@ -62,6 +63,8 @@ class DirtyWorker:
         self.booted = False
         self.aborted = False
         self.alive = True
+        #: Told to end, in a moment in which nobody could act on it.
+        self.leaving = False
         self.apps: dict[str, Any] = {}
 
     def __str__(self) -> str:
@@ -87,6 +90,16 @@ class DirtyWorker:
             self.apps[path].init()
         self.cfg.dirty_worker_init(self)
         self.booted = True
+
+    def note_orders(self) -> None:
+        """From now on an order to end is noted and interrupts nothing: a boot may be broken off
+        anywhere, the event loop's start must not be."""
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self.leaving = True
+
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, note)
 
     def close_apps(self) -> None:
         """`close()` each app; what one raises does not keep the others open."""
@@ -133,6 +146,7 @@ def _work(
         spawn.title("dirty-worker", generation.cfg.proc_name)
         log.info("Booting dirty worker with pid: %s (%s)", worker.pid, ", ".join(worker.app_paths))
         worker.init_process(channel)
+        worker.note_orders()
         asyncio.run(Service(worker, channel, tally).run())
     except SystemExit as end:
         spawn.deafen()
@@ -172,6 +186,8 @@ class Service:
         for number in range(max(1, self._worker.cfg.dirty_threads)):
             threading.Thread(target=self._work, name=f"dirty-{number}", daemon=True).start()
         self._write(encode_frame(Kind.READY))
+        if self._worker.leaving:
+            self._leave()
         reading = asyncio.ensure_future(self._read(reader))
         await self._over.wait()
         reading.cancel()

@@ -210,7 +210,11 @@ class Worker:
         files = WatchedFiles(self.cfg.reload_extra_files, missing, since)
         tell = teller(self.seat.edits, os.getpid())
         self.reloader = Watcher(files, self.cfg.reload_engine, tell, self.log)
-        self.reloader.start()
+        self.start_reloader(self.reloader)
+
+    def start_reloader(self, reloader: Watcher) -> None:
+        """On a thread of its own."""
+        reloader.start()
 
     def init_signals(self) -> None:
         """Install the handlers. Main thread only.

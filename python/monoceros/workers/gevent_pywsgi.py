@@ -20,11 +20,9 @@ import gevent.pool
 import gevent.pywsgi
 import gevent.socket
 
-from monoceros.openssl import ssl_context
-from monoceros.workers.base import Worker
 from monoceros.workers.errors import ErrorStream
 from monoceros.workers.gthread import beat_interval
-from monoceros.workers.hub import patch_process
+from monoceros.workers.hub import HubWorker
 
 #: How long idle connections of a worker that drains may still bring a request, seconds.
 LAST_CALL: Final = 2.0
@@ -75,7 +73,7 @@ class PyWSGIServer(gevent.pywsgi.WSGIServer):  # type: ignore[misc]
     worker: "GeventPyWSGIWorker"
 
 
-class GeventPyWSGIWorker(Worker):
+class GeventPyWSGIWorker(HubWorker):
     """A greenlet per connection, `worker_connections` at a time."""
 
     ready_at_first_notify: ClassVar[bool] = True
@@ -85,24 +83,14 @@ class GeventPyWSGIWorker(Worker):
     wsgi_handler: ClassVar[Any] = PyWSGIHandler
 
     @classmethod
-    def before_import(cls) -> None:
-        """Called by the mold before it imports the app."""
-        patch_process()
-
-    @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Say what gevent's server does not do."""
         super().check_config(cfg, log)
         if cfg.proxy_protocol not in (False, "off"):
             log.warning("%s: gevent's server speaks no PROXY protocol.", cls.__name__)
 
-    def patch(self) -> None:
-        """Make the process cooperative."""
-        patch_process()
-
     def init_process(self) -> None:
-        """Patch, then boot as any worker."""
-        self.patch()
+        """Boot as any worker."""
         self._busy = 0
         self._told: gevent.event.Event | None = None
         super().init_process()
@@ -124,7 +112,12 @@ class GeventPyWSGIWorker(Worker):
     def _make_server(self, listener: Any) -> Any:
         sock = gevent.socket.socket(fileno=listener.dup().detach())
         sock.setblocking(False)
-        more = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        more = {}
+        if self.cfg.is_ssl:
+            # Not before the process has been patched.
+            from monoceros.openssl import ssl_context
+
+            more["ssl_context"] = ssl_context(self.cfg)
         server = self.server_class(
             sock,
             application=self._call,

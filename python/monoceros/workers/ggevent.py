@@ -26,7 +26,8 @@ from monoceros.errors import ConfigError
 from monoceros.workers.engined import EngineWorker
 from monoceros.workers.gevent_pywsgi import GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 from monoceros.workers.gthread import beat_interval
-from monoceros.workers.hub import patch_process
+from monoceros.workers.hub import HubWorker
+from monoceros.workers.overrides import Visit
 
 __all__ = [
     "GeventPyWSGIWorker",
@@ -49,7 +50,7 @@ class RequestGreenlet(gevent.Greenlet):  # type: ignore[misc]
     spawning_stack_limit = 1
 
 
-class GeventWorker(EngineWorker):
+class GeventWorker(HubWorker, EngineWorker):
     """Greenlets on gevent's hub. `timeout` says how long a greenlet may hold the hub."""
 
     multithread: ClassVar[bool] = True
@@ -68,11 +69,6 @@ class GeventWorker(EngineWorker):
         return max(2, int(cfg.worker_connections))
 
     @classmethod
-    def before_import(cls) -> None:
-        """Called by the mold before it imports the app."""
-        patch_process()
-
-    @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Refuse a class that wants another server than the engine."""
         super().check_config(cfg, log)
@@ -84,14 +80,29 @@ class GeventWorker(EngineWorker):
 
     def patch(self) -> None:
         """Make the process cooperative; a subclass may patch more, or less."""
-        patch_process()
-
-    def init_process(self) -> None:
-        """Patch, then boot as any worker."""
-        self.patch()
+        super().patch()
         #: What belongs to the greenlet that serves a request.
         self.local = threading.local()
-        super().init_process()
+
+    def take(self, visit: Visit) -> None:
+        """By way of `handle`."""
+        connection = visit.connection
+        self.handle(connection.listener, connection.sock, connection.client)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve the request of this greenlet. For subclasses: called once per request where one of
+        them overrides it, `handle_request` or `handle_error`.
+
+        client: stands for the socket, which is not to be read from: the engine has done that.
+        """
+        try:
+            self.handle_request(listener, self.local.visit.request, client, addr)
+        except Exception as error:
+            self.keep_failure(error)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Run `pre_request` and the app. For subclasses, as `handle`. Raises what the app does."""
+        self.serve_visit()
 
     def serve(self, engine: _core.Engine) -> None:
         """Take requests and start greenlets until the engine ends."""
@@ -179,6 +190,7 @@ class GeventWorker(EngineWorker):
         if self.engine is None or not hasattr(self, "_orders"):
             handler(sig, None)
         else:
+            self._orders = [order for order in self._orders if not order.dead]
             self._orders.append(gevent.spawn(handler, sig, None))
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:

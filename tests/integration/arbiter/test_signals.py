@@ -1,7 +1,9 @@
 """Signals to the master and to workers."""
 
+import random
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,33 @@ def test_scaling_by_two_in_a_row(start: Start) -> None:
         server.send_signal(signal.SIGTTIN)
         server.wait_log("Handling signal: ttin", count=count + 1)
     server.wait_workers(3)
+
+
+def test_a_burst_ends_at_the_right_count(start: Start) -> None:
+    """200 signals as fast as the kernel keeps them apart: it merges two of a kind that wait."""
+    server = start(workers=2)
+    dice = random.Random(200)
+    count = 2
+    for _ in range(200):
+        up = count <= 2 or (count < 6 and dice.random() < 0.5)
+        number = signal.SIGTTIN if up else signal.SIGTTOU
+        count += 1 if up else -1
+        wait_for(lambda n=number: not is_pending(server.pid, n), 20, "the last one to be taken")
+        server.send_signal(number)
+    server.wait_log("Handling signal: tt", 20, count=200)
+    wait_all_serve(server, count, 30)
+    while count > 1:
+        wait_for(lambda: not is_pending(server.pid, signal.SIGTTOU), 20, "the last one")
+        server.send_signal(signal.SIGTTOU)
+        count -= 1
+    wait_all_serve(server, 1, 30)
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal of this kind waits for the process to take it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    lines = [line for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(int(line.split()[1], 16) & (1 << (number - 1)) for line in lines)
 
 
 def test_usr1_reopens_the_logs_of_everybody(start: Start, preload: list[str]) -> None:

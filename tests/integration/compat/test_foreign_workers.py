@@ -119,8 +119,9 @@ class Visitors:
         assert not self._thread.is_alive()
 
 
-@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "preload"), [("uvicorn_worker", []), ("aiohttp", ["--preload"])], ids=FAMILIES
+)
 def test_reload_loses_nothing(serve: Serve, name: str, preload: list[str]) -> None:
     server = start(serve, name, *preload, "--graceful-timeout", "10", workers=2)
     before = server.workers()
@@ -161,7 +162,7 @@ def test_scales_and_reopens(serve: Serve, name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_blocked_loop_is_found(serve: Serve, name: str) -> None:
-    server = start(serve, name, "--timeout", "4")
+    server = start(serve, name, "--timeout", "3")
     [pid] = server.workers()
     server.expect_log(rf"WORKER TIMEOUT \(pid:{pid}\).*_answer")
     server.allow_log("WORKER TIMEOUT")

@@ -100,7 +100,7 @@ def app(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("options", [[], ["--preload"], ["--threads", "2"]])
+@pytest.mark.parametrize("options", [["--preload"], ["--threads", "2"]])
 def test_opentelemetry_in_post_fork(serve: Serve, options: list[str]) -> None:
     """Its exporter is a thread: it has to be made in the worker, and flushed when that ends."""
     server = serve(

@@ -86,7 +86,7 @@ def test_methods_of_a_workers_life(serve: Serve, kind: str) -> None:
         "run",
     ]
     # An idle worker notifies, again and again.
-    server.wait_event("notify", count=4, timeout=30)
+    server.wait_event("notify", count=3, timeout=30)
     [pid] = server.workers()
     os.kill(pid, signal.SIGTERM)
     server.wait_event("handle_exit")

@@ -11,6 +11,7 @@ from monoceros.arbiter.fleet import ABORT_GRACE, DRAIN_MARGIN, Fleet, WorkerReco
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.stacks import StackFile
 from monoceros.arbiter.states import Departure, WorkerEvent, WorkerState
+from monoceros.workers.doors import DOORS_PAUSE, DOORS_SIGNAL
 
 GRACE = 30
 
@@ -33,8 +34,9 @@ def fleet() -> Fleet:
     return Fleet(_core.Scoreboard(4, 1))
 
 
-def generation(number: int = 1) -> Generation:
-    return Generation(number, SimpleNamespace(graceful_timeout=GRACE), [], object)
+def generation(number: int = 1, *, uses_engine: bool = True) -> Generation:
+    kind = SimpleNamespace(uses_engine=uses_engine)
+    return Generation(number, SimpleNamespace(graceful_timeout=GRACE), [], kind)
 
 
 def hire(fleet: Fleet, age: int, of: Generation, state: WorkerState) -> WorkerRecord:
@@ -74,6 +76,38 @@ def test_quit_narrows_the_deadline_of_a_drain(fleet: Fleet, sent: Sent) -> None:
     fleet.retire(record, Departure.STOP, now=101.0, quick_within=2.0)
     assert record.deadline == 103.0
     assert sent.signals == [signal.SIGTERM, signal.SIGQUIT]
+
+
+def test_a_loop_of_pythons_closes_its_doors_first(fleet: Fleet, sent: Sent) -> None:
+    record = hire(fleet, 1, generation(uses_engine=False), WorkerState.READY)
+    fleet.retire(record, Departure.RELOAD, now=100.0)
+    assert record.deadline == 100.0 + GRACE + DRAIN_MARGIN
+    assert record.last_signal is None
+    fleet.pass_on(record, 100.0 + DOORS_PAUSE / 2)
+    assert sent.signals == [DOORS_SIGNAL]
+    fleet.pass_on(record, 100.0 + DOORS_PAUSE)
+    fleet.pass_on(record, 101.0)
+    assert sent.signals == [DOORS_SIGNAL, signal.SIGTERM]
+    assert record.last_signal == signal.SIGTERM
+
+
+def test_a_harder_order_overtakes_the_one_that_waits(fleet: Fleet, sent: Sent) -> None:
+    quick = hire(fleet, 1, generation(uses_engine=False), WorkerState.READY)
+    fleet.retire(quick, Departure.RELOAD, now=100.0)
+    fleet.retire(quick, Departure.STOP, now=100.1, quick_within=2.0)
+    fleet.pass_on(quick, 101.0)
+    assert sent.signals == [DOORS_SIGNAL, signal.SIGQUIT]
+    stuck = hire(fleet, 2, generation(uses_engine=False), WorkerState.READY)
+    fleet.retire(stuck, Departure.RELOAD, now=100.0)
+    fleet.abort(stuck, Departure.OVERDUE, now=100.1)
+    fleet.pass_on(stuck, 101.0)
+    assert sent.signals[2:] == [DOORS_SIGNAL, signal.SIGABRT]
+
+
+def test_one_that_boots_has_no_doors_to_close(fleet: Fleet, sent: Sent) -> None:
+    record = hire(fleet, 1, generation(uses_engine=False), WorkerState.BOOTING)
+    fleet.retire(record, Departure.STOP, now=0.0)
+    assert sent.signals == [signal.SIGTERM]
 
 
 def test_a_worker_without_a_pid_gets_no_signal(fleet: Fleet, sent: Sent) -> None:

@@ -42,6 +42,8 @@ pub struct Slot {
     python_beat: AtomicU64,
     crowded_since: AtomicU64,
     exhausted_at: AtomicU64,
+    /// A bit for each of the first 64 listeners that nobody serves after this worker.
+    given_up: AtomicU64,
 }
 
 impl Slot {
@@ -70,6 +72,7 @@ impl Slot {
             &self.python_beat,
             &self.crowded_since,
             &self.exhausted_at,
+            &self.given_up,
         ] {
             field.store(0, Relaxed);
         }
@@ -155,6 +158,15 @@ impl Slot {
 
     pub fn hurry(&self) {
         self.hurry.store(1, Relaxed);
+    }
+
+    /// Whether nobody serves this listener after the worker: the server gives up its address.
+    pub fn gives_up(&self, listener: usize) -> bool {
+        listener < 64 && self.given_up.load(Relaxed) & (1 << listener) != 0
+    }
+
+    pub fn set_given_up(&self, listeners: u64) {
+        self.given_up.store(listeners, Relaxed);
     }
 
     pub fn connections(&self) -> u32 {

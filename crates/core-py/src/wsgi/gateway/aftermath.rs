@@ -40,6 +40,15 @@ impl Wsgi {
         let told = match (&self.access, &self.observer) {
             (Some(access), _) if observed.request.is_none() => {
                 let fate = Fate { since: observed.since, status, body };
+                if self.wait_writable.is_some() {
+                    // No lock over Python code, which may switch to another greenlet.
+                    let mut line = Vec::new();
+                    let written = access.write(observed.environ.bind(py), &fate, clock, &mut line);
+                    if written.is_ok() {
+                        locked(lines).tail().extend_from_slice(&line);
+                    }
+                    return self.complain_of_telling(py, written);
+                }
                 let mut lines = locked(lines);
                 let lines = lines.tail();
                 let start = lines.len();
@@ -52,6 +61,10 @@ impl Wsgi {
             (_, Some(observer)) => observed.tell(py, observer, status, body, close),
             _ => Ok(()),
         };
+        self.complain_of_telling(py, told);
+    }
+
+    fn complain_of_telling(&self, py: Python<'_>, told: PyResult<()>) {
         if let Err(error) = told {
             self.say(py, ERROR, "Exception after a request", Some(error));
         }
