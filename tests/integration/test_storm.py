@@ -21,7 +21,7 @@ from support.waiting import wait_for
 
 #: How long the storm blows, seconds: by `make soak`, and in `make test`.
 LONG = float(os.environ.get("STORM_SECONDS", "60"))
-SHORT = 8.0
+SHORT = 6.0
 
 #: Seconds between two blows.
 PAUSE = 0.5
