@@ -40,7 +40,7 @@ from support.tools import need_package
 from support.waiting import wait_for
 
 #: Recipes that cannot work before something else is there, and what that is.
-NEEDS: dict[str, str] = {"tornado": "the worker class"}
+NEEDS: dict[str, str] = {}
 
 #: Seconds to wait for what follows from something that has happened.
 BOUND = 20.0
