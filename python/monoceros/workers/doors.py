@@ -11,6 +11,7 @@ nothing, and is no worse off than before.
 """
 
 import contextlib
+import importlib
 import os
 import select
 import signal
@@ -34,10 +35,18 @@ def close_doors(listeners: Iterable[Any]) -> None:
             if os.readlink(f"/proc/self/fd/{name}") != _EPOLL:  # noqa: PTH115 - it is no path
                 continue
             # The object closes what it is given: a second descriptor of the same epoll.
-            poller = select.epoll.fromfd(os.dup(int(name)))
+            poller = _epoll().fromfd(os.dup(int(name)))
         except OSError:
             continue  # it has been closed meanwhile
         with poller:
             for number in numbers:
                 with contextlib.suppress(OSError):  # not in this one
                     poller.unregister(number)
+
+
+def _epoll() -> Any:
+    """The class. gevent takes it away from a process that it patches, and keeps it."""
+    found = getattr(select, "epoll", None)
+    if found is None:
+        found = importlib.import_module("gevent.monkey").get_original("select", "epoll")
+    return found

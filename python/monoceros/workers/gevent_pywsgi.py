@@ -110,7 +110,8 @@ class GeventPyWSGIWorker(HubWorker):
         self._drain(servers, interval)
 
     def _make_server(self, listener: Any) -> Any:
-        sock = gevent.socket.socket(fileno=listener.dup().detach())
+        # The listener's own descriptor, so that `doors` finds it.
+        sock = gevent.socket.socket(fileno=listener.fileno())
         sock.setblocking(False)
         more = {}
         if self.cfg.is_ssl:

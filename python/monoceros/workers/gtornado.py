@@ -139,9 +139,9 @@ class TornadoWorker(Worker):
         )
         server.worker = self
         for listener in self.sockets:
-            sock = listener.dup()
-            sock.setblocking(False)
-            server.add_socket(sock)
+            # The listener's own descriptor, so that `doors` finds it.
+            listener.sock.setblocking(False)
+            server.add_socket(listener.sock)
         return server
 
     async def _drain(self, server: CountingServer) -> None:
