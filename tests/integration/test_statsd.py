@@ -47,13 +47,18 @@ def test_metrics_of_requests_workers_and_the_log(
         server.expect_log("Error handling request /fail")
         server.expect_log("Invalid request from ip=")
         daemon.wait_for("shop.gunicorn.workers:2|g")
-        for _ in range(5):
+        # A unix socket's queue is short: let each request's metrics arrive before the next.
+        for number in range(5):
             assert server.get("/sleep?seconds=0.02").status == 200
+            daemon.wait_for("shop.gunicorn.request.status.200:1|c", number + 1)
         assert server.get("/nowhere").status == 404
+        daemon.wait_for("shop.gunicorn.request.status.404:1|c")
         assert server.get("/fail").status == 500
+        daemon.wait_for("shop.gunicorn.request.status.500:1|c")
         with server.connect() as connection:
             connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nBad Field: x\r\n\r\n")
             assert connection.read_response().status == 400
+        daemon.wait_for("shop.gunicorn.request.status.400:1|c")
         server.send_signal(signal.SIGTTIN)
         for metric, count in {
             "request.status.200:1|c": 5,

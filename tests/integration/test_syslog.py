@@ -52,7 +52,10 @@ def test_both_logs_go_to_syslog(serve: Serve, tmp_path: Path, kind: str) -> None
             probe=None,
         )
         server.expect_log("Error handling request /fail")
+        # A unix socket's queue is short: let what has been said arrive before the next.
+        daemon.wait_for("Booting worker with pid: ", 2)
         assert server.get("/fail").status == 500
+        daemon.wait_for('"GET /fail HTTP/1.1" 500')
         assert server.get("/pid?to=syslog").status == 200
         daemon.wait_for('"GET /pid?to=syslog HTTP/1.1" 200')
         server.stop()

@@ -1,15 +1,22 @@
-"""Datagrams to a local or remote daemon that may be away: sent at once or lost, never waited for.
+"""Datagrams to a local or remote daemon that may be away: sent at once or lost.
+
+The kernel queues few datagrams for a unix socket. A burst may wait `PATIENCE` for room; a daemon
+that makes none is not waited for again within `PAUSE`, so that a stuck one costs next to nothing.
 
 Processes may share the socket after a fork, because a datagram is one write.
 """
 
 import errno
+import select
 import socket
 import time
 from typing import Any, Final
 
 #: Seconds between two attempts to find a daemon that is away.
 PAUSE: Final = 1.0
+
+#: Seconds that a full queue may take to have room.
+PATIENCE: Final = 0.02
 
 #: A datagram that the system finds too large is cut to this: what every receiver of syslog should
 #: take (RFC 5424, 6.1). Metrics are far shorter.
@@ -33,6 +40,8 @@ class Datagrams:
         self._socket: socket.socket | None = None
         self._error: OSError | None = None
         self._retry_at = 0.0
+        # Until then a full queue is not waited for.
+        self._impatient_until = 0.0
 
     def open(self) -> None:
         """Connect; a no-op for what is connected. Raises OSError when there is nobody."""
@@ -70,7 +79,17 @@ class Datagrams:
     def _send(self, data: bytes) -> None:
         self.open()
         assert self._socket is not None
-        self._socket.send(data)
+        try:
+            self._socket.send(data)
+        except BlockingIOError:
+            if time.monotonic() < self._impatient_until:
+                raise
+            poller = select.poll()
+            poller.register(self._socket, select.POLLOUT)
+            if not poller.poll(PATIENCE * 1000):
+                self._impatient_until = time.monotonic() + PAUSE
+                raise
+            self._socket.send(data)
 
     def close(self) -> None:
         """Let go of the socket; a later datagram makes another."""

@@ -2,8 +2,8 @@
 
 The rules of this module:
 
-- A metric is one datagram, sent without waiting or not at all. What goes wrong is one warning a
-  minute, whose own count is not sent.
+- A metric is one datagram, sent at once or not at all (see `datagrams`). What goes wrong is one
+  warning a minute, whose own count is not sent.
 - The host's name is resolved when the settings come into force, never while requests are served.
 - Names are `gunicorn.*` behind the operator's prefix; dashboards know them.
 """

@@ -2,11 +2,11 @@
 
 The rules of this module:
 
-- Nobody waits for syslog but the master when it starts or reloads, `FIRST_PATIENCE` seconds at
+- Nobody waits for a stream but the master when it starts or reloads, `FIRST_PATIENCE` seconds at
   most, and a worker with its first record, `FORK_PATIENCE`.
-- Datagrams: a record is sent or dropped. Streams: records queue up to `QUEUE_BYTES`, whole; what
-  does not fit is dropped. A record is never sent in part: one that was cut by the end of a
-  connection is sent again, whole, on the next one.
+- Datagrams: a record is sent or dropped (see `datagrams`).
+- Streams: records queue up to `QUEUE_BYTES`, whole; what does not fit is dropped. A record is never
+  sent in part: one that was cut by the end of a connection is sent again, whole, on the next one.
 - A process never writes to another one's stream: after a fork it makes its own.
 - What is dropped is counted, and the error log says it, once in `REPORT_INTERVAL` seconds, but not
   to syslog.
