@@ -44,10 +44,11 @@ class Workers(Setting):
 class WorkerClass(Setting):
     """The kind of worker: an alias, or the dotted path of a class.
 
-    The aliases are sync, gthread, gevent, gevent_pywsgi and tornado. sync runs one request at a time in each worker, gthread as many as `threads` says, gevent as
-    many as `worker_connections` says, each in a greenlet (it needs the extra: pip install
-    'monoceros[gevent]'). Slow clients occupy none of them: a request is handed to the app when it
-    is complete, and its answer is sent without it. `sync` with more than one thread means gthread.
+    The aliases are sync, gthread, gevent, gevent_pywsgi and tornado. sync runs one request at a
+    time in each worker, gthread as many as `threads` says, gevent as many as `worker_connections`
+    says, each in a greenlet (it needs the extra: pip install 'monoceros[gevent]'). Slow clients
+    occupy none of them: a request is handed to the app when it is complete, and its answer is sent
+    without it. `sync` with more than one thread means gthread.
 
     gevent_pywsgi and tornado bring HTTP servers of their own, gevent's and Tornado's, for apps
     that need them: WebSocket handlers on gevent, a tornado.web.Application. What other settings
