@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from support.quiet import presence
@@ -26,6 +27,11 @@ _FIGURES = "figures"
 
 #: How much of each log a failure report shows, in characters.
 REPORTED = 20_000
+
+
+# A machine that is busy for a moment has not found a counterexample.
+hypothesis.settings.register_profile("tests", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
