@@ -96,22 +96,18 @@ def absent(module: str, names: Mapping[str, str]) -> Callable[[str], NoReturn]:
     return lookup
 
 
-def forward(ours: str, complaint: str, *more: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module all of whose names are those of our module `ours`, or else of
-    one of `more`.
+def forward(*ours: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module all of whose names are those of our modules `ours`, the first
+    one's first.
 
-    Raises ImportError with `complaint` where this release has not got it.
+    Raises ImportError where one of them cannot be imported.
     """
-    try:
-        module = importlib.import_module(ours)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{ours}.".startswith(f"{error.name}."):
-            raise
-        raise ImportError(complaint, name=ours) from error
+    first, *others = ours
+    module = importlib.import_module(first)
 
     def lookup(name: str) -> Any:
         if not hasattr(module, name) and not name.startswith("__"):
-            for other in map(importlib.import_module, more):
+            for other in map(importlib.import_module, others):
                 if hasattr(other, name):
                     return getattr(other, name)
         return getattr(module, name)

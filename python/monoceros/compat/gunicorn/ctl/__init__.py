@@ -1,5 +1,5 @@
 """`gunicorn.ctl`: not here."""
 
 raise ImportError(
-    "this release of Monoceros has no a control interface: send the master signals", name=__name__
+    "this release of Monoceros has no control interface: send the master signals", name=__name__
 )

@@ -2,7 +2,4 @@
 
 from monoceros.compat import forward
 
-__getattr__ = forward(
-    "monoceros.dirty",
-    "this release of Monoceros has no dirty arbiters",
-)
+__getattr__ = forward("monoceros.dirty")

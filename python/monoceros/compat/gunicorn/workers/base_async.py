@@ -1,8 +1,7 @@
-"""`gunicorn.workers.base_async`: the base of the worker classes on greenlets."""
+"""`gunicorn.workers.base_async`: not here."""
 
-from monoceros.compat import forward
-
-__getattr__ = forward(
-    "monoceros.workers.base_async",
-    "this release of Monoceros has no worker class on greenlets: use 'gthread'",
+raise ImportError(
+    "Monoceros has no base of worker classes on greenlets: derive from "
+    "gunicorn.workers.ggevent.GeventWorker, or from gunicorn.workers.base.Worker",
+    name=__name__,
 )

@@ -1,8 +1,6 @@
-"""`gunicorn.workers.gasgi`: the worker class for ASGI apps."""
+"""`gunicorn.workers.gasgi`: not here."""
 
-from monoceros.compat import forward
-
-__getattr__ = forward(
-    "monoceros.workers.asgi",
+raise ImportError(
     "this release of Monoceros has no worker class for ASGI: use uvicorn_worker.UvicornWorker",
+    name=__name__,
 )

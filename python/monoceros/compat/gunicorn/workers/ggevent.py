@@ -2,8 +2,4 @@
 
 from monoceros.compat import forward
 
-__getattr__ = forward(
-    "monoceros.workers.ggevent",
-    "this release of Monoceros has no worker class on gevent: use 'gthread'",
-    "monoceros.workers.gevent_pywsgi",
-)
+__getattr__ = forward("monoceros.workers.ggevent", "monoceros.workers.gevent_pywsgi")

@@ -2,7 +2,4 @@
 
 from monoceros.compat import forward
 
-__getattr__ = forward(
-    "monoceros.workers.gtornado",
-    "this release of Monoceros has no worker class on Tornado: use 'gthread'",
-)
+__getattr__ = forward("monoceros.workers.gtornado")
