@@ -32,7 +32,7 @@ pub struct Work {
     /// The connection's TLS while this work is active: a 504 has to go through it.
     tls: Option<Arc<Session>>,
     /// What the socket has not taken yet of a 504.
-    unsent: Option<Output>,
+    unsent: Option<Box<Output>>,
     /// When it is offered to the socket again.
     retry: Moment,
     since: Moment,
@@ -81,7 +81,7 @@ impl Work {
     }
 
     /// What the socket has not taken of a 504 is given back.
-    pub fn end(&mut self) -> Option<Output> {
+    pub fn end(&mut self) -> Option<Box<Output>> {
         self.active = false;
         self.tls = None;
         self.retry = Moment::NEVER;
@@ -180,7 +180,7 @@ impl Work {
 
     /// The desk has been claimed: nothing has been sent and the app thread will send nothing.
     fn answer_timeout(&mut self, now: Moment, date: &[u8; 29]) {
-        let mut answer = Output::default();
+        let mut answer = Box::<Output>::default();
         let head_request = self.head.starts_with(b"HEAD ");
         error_response(answer.tail(), Status::GATEWAY_TIMEOUT, date, head_request, &[]);
         self.unsent = Some(answer);

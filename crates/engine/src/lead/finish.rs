@@ -86,7 +86,7 @@ impl<G: Gateway> Shared<G> {
                 exchange.output.clear();
                 if overdue {
                     // The 504 has been sent, as far as the socket took it.
-                    connection.output = unsent.unwrap_or_default();
+                    connection.output = unsent.map(|rest| *rest).unwrap_or_default();
                     reactor.linger(connection);
                 } else {
                     reactor.abort(connection);
