@@ -280,8 +280,8 @@ def on_starting(server):
     from events import note
     import os
     note("starting", pid=server.pid, old=os.environ.get("GUNICORN_PID"),
-         names=sorted(n for n in os.environ if n in ("GUNICORN_PID", "GUNICORN_FD") or
-                      (n.startswith("MONOCEROS_") and "_TEST_" not in n)),
+         names=sorted({"GUNICORN_PID", "GUNICORN_FD", "MONOCEROS_LISTENERS", "MONOCEROS_HEIR",
+                       "MONOCEROS_READY_FD"}.intersection(os.environ)),
          colour=os.environ.get("COLOUR"), name=server.master_name, reexec=server.reexec_pid)
 """
     server = start(serve, config=config, wait=False)
