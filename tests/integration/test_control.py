@@ -1,17 +1,20 @@
 """The control interface: what each command shows and does, on a real server."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from monoceros.control.client import ControlClient, ControlClientError
 from monoceros.control.commands import TABLE, Verb
 from support.control import BOUND, ask, command, query, refusal, run, socket_of
+from support.dirty import HEAVY, DirtyServer
 from support.server import START_BOUND, Server
 from support.serving import Serve
 from support.waiting import wait_for
@@ -91,6 +94,79 @@ def test_all(serve: Serve) -> None:
     assert data["dirty_arbiter"] is None
     assert (data["dirty_workers"], data["dirty_worker_count"]) == ([], 0)
     assert ask(server, "show dirty") == {"enabled": False, "pid": None, "workers": [], "apps": []}
+    done = command(server, "dirty add", "-j")
+    assert done.status == 1
+    assert json.loads(done.output) == {"success": False, "error": "Dirty arbiter not running"}
+
+
+def test_dirty_workers(serve: Serve) -> None:
+    """They are shown as they are, and their number changes within what their apps allow."""
+    dirty = DirtyServer(serve, apps=(HEAVY, "heavy:Limited"), dirty_workers=2)
+    server = dirty.server
+
+    def shown(number: int) -> list[dict[str, Any]]:
+        def ready() -> list[dict[str, Any]]:
+            workers = query(server, "show dirty")["workers"]
+            booted = [each for each in workers if each["state"] == "ready"]
+            return workers if len(booted) == len(workers) == number else []
+
+        return wait_for(ready, START_BOUND, f"{number} dirty workers to be shown")
+
+    workers = shown(2)
+    assert sorted(each["pid"] for each in workers) == dirty.of_role("dirty-worker")
+    assert all(each["booted"] and HEAVY in each["apps"] for each in workers)
+    data = ask(server, "show dirty")
+    assert (data["enabled"], data["pid"]) == (True, dirty.arbiter)
+    [heavy, limited] = data["apps"]
+    assert (heavy["import_path"], heavy["worker_count"], heavy["current_workers"]) == (
+        HEAVY,
+        None,
+        2,
+    )
+    assert (limited["worker_count"], limited["current_workers"]) == (2, 2)
+    everything = ask(server, "show all")
+    assert everything["dirty_arbiter"]["pid"] == dirty.arbiter
+    assert everything["dirty_worker_count"] == 2
+    assert ask(server, "dirty add 2") == {
+        "success": True,
+        "operation": "add",
+        "requested": 2,
+        "spawned": 2,
+        "total_workers": 2,
+        "target_workers": 4,
+    }
+    shown(4)
+    removed = ask(server, "dirty remove 5")
+    assert (removed["removed"], removed["target_workers"]) == (2, 2)
+    assert "need 2" in removed["reason"]
+    shown(2)
+    refused = command(server, "dirty remove", "-j")
+    assert refused.status == 1
+    assert json.loads(refused.output)["success"] is False
+    assert "DIRTY APPS:" in command(server, "show dirty").output
+
+
+def test_dirty_workers_that_would_have_nothing_to_do(serve: Serve) -> None:
+    dirty = DirtyServer(serve, apps=("heavy:Heavy:1",))
+    wait_for(lambda: query(dirty.server, "show dirty")["apps"], START_BOUND, "a report")
+    refused = command(dirty.server, "dirty add", "-j")
+    assert refused.status == 1
+    assert "as often as it may be" in json.loads(refused.output)["reason"]
+
+
+def test_the_end_of_the_dirty_arbiter_is_seen(serve: Serve) -> None:
+    dirty = DirtyServer(serve)
+    dirty.server.expect_log("was sent SIGKILL")
+    before = dirty.arbiter
+    os.kill(before, signal.SIGKILL)
+
+    def replaced() -> bool:
+        data = query(dirty.server, "show dirty")
+        return data["pid"] not in (None, before) and [w["state"] for w in data["workers"]] == [
+            "ready"
+        ]
+
+    wait_for(replaced, START_BOUND, "the next dirty arbiter's report")
 
 
 def test_requests(serve: Serve) -> None:

@@ -28,6 +28,9 @@ CONFIG: Final = (
     *("control_socket", "control_socket_disable"),
 )
 
+#: Dirty workers that one command adds at most: a slip of the finger must not fill the memory.
+DIRTY_MOST: Final = 64
+
 #: Kinds of listeners (Gunicorn's contract).
 FAMILIES: Final = {socket.AF_UNIX: "unix", socket.AF_INET: "tcp", socket.AF_INET6: "tcp6"}
 
@@ -206,23 +209,45 @@ class Answers:
     # Dirty apps.
 
     def _dirty(self, _: Command) -> Data:
-        pid = self._server.dirty_arbiter_pid
+        pid, report = self._server.dirty_arbiter_pid, self._server.dirty.report
         return {
             "enabled": bool(pid),
             "pid": pid or None,
             "workers": self._dirty_workers(),
-            "apps": [],
+            "apps": report.apps if report is not None else [],
         }
 
     def _dirty_workers(self) -> list[Data]:
-        return []
+        report = self._server.dirty.report
+        return report.hear().workers if report is not None else []
 
     def _change_dirty(self, command: Command) -> Data:
-        pid = self._server.dirty_arbiter_pid
-        if not pid:
+        """More or fewer dirty workers, as far as the limits of their apps let that be."""
+        self._must_run()
+        report = self._server.dirty.report
+        if report is None or not report.hear().wanted:
             return {"success": False, "error": "Dirty arbiter not running"}
-        name = "TTIN" if command.verb is Verb.DIRTY_ADD else "TTOU"
-        return {"success": False, "error": f"Send {name} to the dirty arbiter (pid:{pid})"}
+        adds = command.verb is Verb.DIRTY_ADD
+        if adds:
+            room = command.number if report.most is None else report.most - report.wanted
+            reason = "every app is loaded as often as it may be"
+            if command.number > DIRTY_MOST < room:
+                reason = f"one command adds {DIRTY_MOST} at most"
+        else:
+            room = report.wanted - report.least
+            reason = f"the apps' numbers of workers need {report.least}"
+        number = max(0, min(command.number, room, DIRTY_MOST))
+        if number and not report.change(number if adds else -number):
+            return {"success": False, "error": "The dirty arbiter does not listen now: try again"}
+        data = {
+            "success": number > 0,
+            "operation": "add" if adds else "remove",
+            "requested": command.number,
+            "spawned" if adds else "removed": number,
+            "total_workers": len(report.workers),
+            "target_workers": report.wanted,
+        }
+        return data if number == command.number else {**data, "reason": reason}
 
     # What signals do.
 
