@@ -120,6 +120,7 @@ def test_a_long_path(serve: Serve) -> None:
         ("file/below.ctl", "Not a directory"),
         ("n" * 200, "AF_UNIX path too long|File name too long"),
         ("/proc/nowhere/site.ctl", "No such file or directory"),
+        ("/proc/self/\udcff", "No such file or directory|Operation not permitted"),
     ],
 )
 def test_where_none_can_be_had_the_server_runs_without(
@@ -134,6 +135,16 @@ def test_where_none_can_be_had_the_server_runs_without(
     server.send_signal(signal.SIGUSR1)
     server.wait_log("Handling signal: usr1")
     assert server.log.count("Cannot have a control socket") == 1
+
+
+def test_a_path_that_is_none(serve: Serve) -> None:
+    server = serve(config=r"control_socket = 'a\0b'")
+    server.expect_log("Cannot have a control socket at .*: embedded null byte. This server runs")
+    (server.directory / "conf.py").write_text("control_socket = ''")
+    server.send_signal(signal.SIGHUP)
+    server.expect_log("There is no place for a control socket")
+    server.wait_log("Reload complete")
+    assert server.get().status == 200
 
 
 # Several servers.

@@ -94,8 +94,9 @@ class Control:
             self._move(None)
         elif not cfg.control_socket:
             server.log.warning(
-                "There is no place for a control socket: neither XDG_RUNTIME_DIR nor a home folder "
-                "is known. Set --control-socket PATH, or --no-control-socket"
+                "There is no place for a control socket: control_socket is empty, and so it is by "
+                "default for a user without a home folder. This server runs without one: set "
+                "--control-socket PATH, or --no-control-socket"
             )
         else:
             path = str(Path(server.upgrade.name(cfg.control_socket)).absolute())
@@ -118,12 +119,12 @@ class Control:
                 path,
                 self._instead(),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter: no name for a file at all
             log.warning(
                 "Cannot have a control socket at %s: %s. %s: set --control-socket PATH, or "
                 "--no-control-socket",
                 path,
-                error.strerror or error,
+                getattr(error, "strerror", None) or error,
                 self._instead(),
             )
         else:

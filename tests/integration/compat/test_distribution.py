@@ -163,6 +163,20 @@ def test_gunicornc_asks_the_server(serve: Serve, installed: Path) -> None:
     assert (refused.returncode, refused.stderr) == (1, "Error: Unknown command: no\n")
 
 
+def test_the_client_can_be_imported(installed: Path, tmp_path: Path) -> None:
+    code = "from gunicorn.ctl import ControlClient\n"
+    code += "from gunicorn.ctl.cli import main\n"
+    code += "from gunicorn.ctl.client import ControlClientError\n"
+    code += f"try: ControlClient({str(tmp_path / 'none.ctl')!r}).connect()\n"
+    code += "except ControlClientError as error: print(error)\n"
+    code += "from gunicorn.ctl import ControlSocketServer\n"
+    done = run(installed, sys.executable, "-c", code)
+    assert done.stdout.startswith(f"There is no control socket {tmp_path / 'none.ctl'}")
+    assert (
+        "ImportError: Monoceros has no gunicorn.ctl.ControlSocketServer: the master" in done.stderr
+    )
+
+
 def test_metadata_answers(installed: Path) -> None:
     code = "import gunicorn, importlib.metadata as m\n"
     code += "print(m.version('gunicorn'), gunicorn.__version__)"
