@@ -41,6 +41,15 @@ def wait_number(server: Server, number: int) -> None:
     wait_for(there, START_BOUND, f"{number} workers")
 
 
+def wait_runs(server: Server, path: str) -> None:
+    """Until a request for this path runs, and no other."""
+
+    def runs() -> bool:
+        return [each["path"] for each in query(server, "show requests")["requests"]] == [path]
+
+    wait_for(runs, START_BOUND, f"a request for {path}")
+
+
 # What is shown.
 
 
@@ -48,11 +57,13 @@ def test_workers(serve: Serve) -> None:
     """`booted` and `last_heartbeat` are what the workers themselves say."""
     server = serve(workers=2)
     server.get()
-    wait_for(
-        lambda: sum(w["requests"] for w in query(server, "show workers")["workers"]) >= 2,
-        START_BOUND,
-        "both requests to be counted",
-    )
+
+    def settled() -> bool:
+        workers = query(server, "show workers")["workers"]
+        served = sum(each["requests"] for each in workers)
+        return served >= 2 and not any(each["connections"] for each in workers)
+
+    wait_for(settled, START_BOUND, "both requests to be counted and their connections closed")
     data = ask(server, "show workers")
     assert data["count"] == 2
     assert [each["pid"] for each in data["workers"]] == server.workers()
@@ -172,10 +183,15 @@ def test_the_end_of_the_dirty_arbiter_is_seen(serve: Serve) -> None:
 def test_requests(serve: Serve) -> None:
     """What runs where, and for how long; queries are not shown."""
     server = serve("gated:app", "--threads", "2", files={"gated.py": GATED})
-    assert query(server, "show requests") == {"requests": [], "count": 0}
+    # The first request's answer is out a moment before its thread is free.
+    wait_for(
+        lambda: query(server, "show requests") == {"requests": [], "count": 0},
+        START_BOUND,
+        "no request to run",
+    )
     with server.connect() as connection:
         connection.send(b"GET /wait?secret=1 HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_for(lambda: query(server, "show requests")["count"], START_BOUND, "the request")
+        wait_runs(server, "/wait")
         [shown] = ask(server, "show requests")["requests"]
         assert (shown["pid"], shown["method"]) == (server.workers()[0], "GET")
         assert (shown["path"], shown["overdue"]) == ("/wait", False)
@@ -245,6 +261,8 @@ def test_scaling(serve: Serve) -> None:
     wait_number(server, 4)
     assert ask(server, "worker remove 2") == {"removed": 2, "previous": 4, "total": 2}
     wait_number(server, 2)
+    assert "Handling control command: worker add 1\n" in server.log
+    assert "Handling control command: show" not in server.log
     assert ask(server, "worker remove 9") == {"removed": 1, "previous": 2, "total": 1}
     assert ask(server, "worker remove") == {"removed": 0, "previous": 1, "total": 1}
     wait_number(server, 1)
@@ -296,7 +314,7 @@ def test_a_server_that_stops_shows_that_it_does(serve: Serve) -> None:
     server = serve("gated:app", files={"gated.py": GATED})
     with server.connect() as connection:
         connection.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_for(lambda: query(server, "show requests")["count"], START_BOUND, "the request")
+        wait_runs(server, "/wait")
         query(server, "shutdown")
         wait_for(
             lambda: query(server, "show all")["arbiter"]["state"] == "stopping gracefully",
@@ -307,6 +325,9 @@ def test_a_server_that_stops_shows_that_it_does(serve: Serve) -> None:
         assert worker["state"] == "draining"
         for line in ("worker add", "worker remove", "reload"):
             assert refusal(server, line) == "The server stops already"
+        # Patience twice is no haste.
+        assert query(server, "shutdown")["mode"] == "graceful"
+        assert query(server, "show all")["arbiter"]["state"] == "stopping gracefully"
         (server.directory / "open").touch()
         assert connection.read_response().status == 200
     assert server.wait_exit() == 0

@@ -1,6 +1,7 @@
 """The control socket: where it is, whose it is, and who may hold it up (nobody)."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -182,6 +183,35 @@ def test_the_socket_of_a_dead_master_is_replaced(serve: Serve, tmp_path: Path) -
     second = serve(env=home)
     second.wait_log(f"Control socket listening at {path}")
     assert pid_at(path) == second.pid
+
+
+def test_servers_take_turns_at_a_folder(serve: Serve, tmp_path: Path) -> None:
+    """While one looks at the folder another one waits; it goes on with its work meanwhile."""
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        server = serve(env={"XDG_RUNTIME_DIR": str(tmp_path)})
+        server.allow_log("another process holds a lock")
+        assert server.get().status == 200
+        assert not (tmp_path / "gunicorn.ctl").exists()
+    finally:
+        os.close(descriptor)
+    if "another process holds a lock" in server.log:
+        server.send_signal(signal.SIGHUP)
+    wait_for((tmp_path / "gunicorn.ctl").exists, START_BOUND, "its turn")
+
+
+def test_a_folder_that_stays_locked(serve: Serve, tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        server = serve(env={"XDG_RUNTIME_DIR": str(tmp_path)})
+        server.expect_log(f"another process holds a lock on {tmp_path} for 5 s already")
+        server.wait_log("another process holds a lock", START_BOUND)
+    finally:
+        os.close(descriptor)
+    server.send_signal(signal.SIGHUP)
+    server.wait_log(f"Control socket listening at {tmp_path}", START_BOUND)
 
 
 def test_a_file_that_is_not_ours_stays(serve: Serve) -> None:

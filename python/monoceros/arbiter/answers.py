@@ -225,8 +225,10 @@ class Answers:
         """More or fewer dirty workers, as far as the limits of their apps let that be."""
         self._must_run()
         report = self._server.dirty.report
-        if report is None or not report.hear().wanted:
+        if report is None:
             return {"success": False, "error": "Dirty arbiter not running"}
+        if not report.hear().wanted:
+            return {"success": False, "error": "The dirty arbiter is not ready yet: try again"}
         adds = command.verb is Verb.DIRTY_ADD
         if adds:
             room = command.number if report.most is None else report.most - report.wanted
@@ -261,7 +263,9 @@ class Answers:
         return {"status": "reopening"}
 
     def _shutdown(self, command: Command) -> Data:
-        os.kill(self._server.pid, signal.SIGINT if command.quick else signal.SIGTERM)
+        # A second TERM would mean haste, which nobody has asked for here.
+        if command.quick or not self._server.stopping:
+            os.kill(self._server.pid, signal.SIGINT if command.quick else signal.SIGTERM)
         return {"status": "shutting_down", "mode": "quick" if command.quick else "graceful"}
 
     def _must_run(self) -> None:

@@ -30,6 +30,9 @@ CLIENTS_MOST: Final = 16
 #: Seconds until a path is looked at again that another server looks at now.
 BUSY_PAUSE: Final = 0.05
 
+#: Seconds after which such a look is no look any more.
+BUSY_LIMIT: Final = 5.0
+
 #: Seconds until clients are accepted again after the kernel could not give us one.
 ACCEPT_PAUSE: Final = 1.0
 
@@ -45,6 +48,7 @@ class Control:
         #: What the place was last sought for: the configuration, and whether by an heir.
         self._sought: tuple[Any, bool] | None = None
         self._seek_at = -math.inf
+        self._busy_since: float | None = None
         self._accept_at = -math.inf
 
     # In the loop.
@@ -108,10 +112,21 @@ class Control:
         try:
             if present is not None and present.path == path and present.in_place:
                 Path(path).chmod(mode)
+                self._busy_since = None
                 return
             self._move(ControlSocket.open(path, mode))
-        except PathBusyError:
-            self._seek_at = now + BUSY_PAUSE
+        except PathBusyError as error:
+            self._busy_since = self._busy_since or now
+            if now - self._busy_since < BUSY_LIMIT:
+                self._seek_at = now + BUSY_PAUSE
+                return
+            log.warning(
+                "Cannot have a control socket at %s: %s for %g s already. %s; HUP tries again",
+                path,
+                error,
+                BUSY_LIMIT,
+                self._instead(),
+            )
         except PathTakenError:
             log.info(
                 "Another server has the control socket %s. %s: set --control-socket PATH to give "
@@ -129,6 +144,7 @@ class Control:
             )
         else:
             log.info("Control socket listening at %s", path)
+        self._busy_since = None
 
     def _instead(self) -> str:
         """What goes on where a place was not to be had."""
@@ -162,12 +178,15 @@ class Control:
             self._clients.append(ControlClient(sock, self._follow, now))
 
     def _follow(self, words: list[str]) -> object:
+        command = understand(words)
+        if not command.only_looks:
+            self._server.log.info("Handling control command: %s", command)
         try:
-            return self._answers.answer(understand(words))
+            return self._answers.answer(command)
         except CommandError:
             raise
         except Exception as error:
-            self._server.log.exception("Cannot follow the command %r", " ".join(words))
+            self._server.log.exception("Cannot follow the control command: %s", command)
             raise CommandError("The server failed to do this; its log says why") from error
 
     # Ends.

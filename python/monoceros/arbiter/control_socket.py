@@ -104,7 +104,7 @@ def _turn_at(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PathBusyError(f"another server looks at {folder}") from None
+            raise PathBusyError(f"another process holds a lock on {folder}") from None
         except OSError:
             pass  # a file system without locks: the moment between look and bind stays
         yield

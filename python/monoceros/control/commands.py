@@ -75,6 +75,17 @@ class Command(NamedTuple):
     number: int = 1
     quick: bool = False
 
+    @property
+    def only_looks(self) -> bool:
+        """It changes nothing."""
+        return self.verb is Verb.HELP or self.verb.value.startswith("show ")
+
+    def __str__(self) -> str:
+        argument = TABLE[self.verb].argument
+        if argument is Argument.MODE:
+            return f"{self.verb.value} {'quick' if self.quick else 'graceful'}"
+        return self.verb.value if argument is Argument.NONE else f"{self.verb.value} {self.number}"
+
 
 def describe() -> dict[str, str]:
     """Every command as it is written, with what it does."""

@@ -82,6 +82,9 @@ def test_arguments() -> None:
     assert understand(["worker", "add"]) == Command(Verb.WORKER_ADD, number=1)
     assert understand(["worker", "kill", "42"]) == Command(Verb.WORKER_KILL, number=42)
     assert understand(["shutdown", "Quick"]) == Command(Verb.SHUTDOWN, quick=True)
+    written = ("worker add 3", "shutdown quick", "shutdown graceful", "reload", "show all")
+    assert [str(understand(each.split())) for each in written] == list(written)
+    assert [understand(each.split()).only_looks for each in written] == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "1.5", "1_0", "٣", "", "0x1", "99999999999"])
