@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from monoceros.arbiter.control import CLIENTS_MOST
-from monoceros.control.client import ControlClient
+from monoceros.control.client import ControlClient, ControlClientError
 from monoceros.control.frames import ANSWER_LIMIT, REQUEST_LIMIT, encode
 from support import processes
 from support.control import ask, command, query, run, socket_of
@@ -28,6 +28,18 @@ def pid_at(path: Path) -> int:
         pid = client.send_command("show stats")["pid"]
     assert isinstance(pid, int)
     return pid
+
+
+def wait_master(path: Path, pid: int) -> None:
+    """Until this master answers there; nobody may in between."""
+
+    def answers() -> bool:
+        try:
+            return pid_at(path) == pid
+        except ControlClientError:
+            return False
+
+    wait_for(answers, START_BOUND, f"the master {pid} to answer at {path}")
 
 
 def connect(server: Server) -> socket.socket:
@@ -235,7 +247,7 @@ def test_an_upgrade(serve: Serve) -> None:
     assert pid_at(path) == old
     assert query(server, "shutdown") == {"status": "shutting_down", "mode": "graceful"}
     server.succeeded_by(new)
-    wait_for(lambda: path.exists() and pid_at(path) == new, START_BOUND, "the socket's new master")
+    wait_master(path, new)
     assert not (server.directory / "gunicorn.ctl.2").exists()
     assert ask(server, "show stats")["pid"] == new
 
@@ -275,7 +287,7 @@ def test_a_reload_moves_it(serve: Serve) -> None:
     two.unlink()
     server.send_signal(signal.SIGHUP)
     server.wait_log("Reload complete", count=3)
-    wait_for(lambda: two.exists() and pid_at(two) == server.pid, START_BOUND, "the file")
+    wait_master(two, server.pid)
     conf.write_text("control_socket_disable = True")
     server.send_signal(signal.SIGHUP)
     wait_for(lambda: not two.exists(), START_BOUND, "the socket's end")
