@@ -30,6 +30,8 @@ _POOL = "integration/test_dirty_processes.py"
 _SLOW = "integration/test_slow_clients.py"
 _NO_CLASS = "unit/config/test_config_classes.py::test_classes_that_are_not_there_yet_are_named"
 _NO_ASGI = "there is no such worker class yet: the server says so and does not start"
+_CONTROL = "integration/test_control.py"
+_CONTROL_SOCKET = "integration/test_control_socket.py"
 _NO_HTTP2 = "HTTP/2 is not there yet: the setting says so"
 _HTTP2 = "unit/config/test_config_not_yet.py::test_another_value_is_warned_about_in_one_line"
 
@@ -326,8 +328,13 @@ FLAWS: tuple[Flaw, ...] = (
     Flaw(
         40,
         "a control socket by default, at one path for all servers of a user",
-        "none appears",
-        (f"{_FLAWS}::test_no_control_socket_appears",),
+        "the first server keeps it, and a second one says that it needs a path of its own; each "
+        "removes its own file only; the mode is there from the first moment",
+        (
+            f"{_CONTROL_SOCKET}::test_a_second_server_leaves_the_first_ones",
+            f"{_CONTROL_SOCKET}::test_an_upgrade",
+            f"{_CONTROL_SOCKET}::test_whose_it_is",
+        ),
     ),
     Flaw(
         41,
@@ -424,8 +431,13 @@ FLAWS: tuple[Flaw, ...] = (
     Flaw(
         53,
         "`gunicornc` shows wrong values, and fails around forks",
-        "there is no control interface yet; the command says so",
-        ("integration/compat/test_distribution.py::test_gunicornc_says_what_to_do",),
+        "it shows what there is; the master's loop answers, whatever is forked; what was not done "
+        "is exit status 1",
+        (
+            f"{_CONTROL}::test_workers",
+            f"{_CONTROL}::test_commands_during_reloads",
+            f"{_CONTROL}::test_kill",
+        ),
     ),
     Flaw(54, "`asgi` hides errors of a start", _NO_ASGI, (_NO_CLASS,)),
     Flaw(55, "the scope of `asgi` has wrong addresses and paths", _NO_ASGI, (_NO_CLASS,)),

@@ -41,7 +41,11 @@ COMMANDS = Group(
             SAME,
             "the distribution `monoceros-gunicorn` has commands and package of that name",
         ),
-        Row("`gunicornc`", NOT_YET, "there is no control interface; the command says so"),
+        Row(
+            "`gunicornc`",
+            BETTER,
+            "also `monocerosctl`; `show requests`; what was not done is exit status 1",
+        ),
         Row(
             "`MODULE`, `MODULE:OBJECT`, `MODULE:FACTORY(...)`",
             BETTER,
@@ -86,7 +90,7 @@ VARIABLES = Group(
         Row("`WATCHDOG_USEC`, `WATCHDOG_PID`", BETTER, "the master's loop is watched"),
         Row("`GUNICORN_DIRTY_SOCKET`", SAME),
         Row("`TMPDIR`", SAME, "large bodies wait there, too: see `spool_dir`"),
-        Row("`XDG_RUNTIME_DIR`, `HOME`", NO_EFFECT, "there is no control socket"),
+        Row("`XDG_RUNTIME_DIR`, `HOME`", SAME, "where the control socket is by default"),
         Row("`PWD`", SAME, "a symbolic link to the current release keeps its name"),
         Row("`SERVER_SOFTWARE`", SAME, "is set for the app, with our name"),
     ),
@@ -324,7 +328,8 @@ IMPORTS = Group(
             SAME,
             "names and exceptions; what is parsed in native code says so when it is called",
         ),
-        Row("`gunicorn.http2`, `gunicorn.asgi`, `gunicorn.ctl`", NOT_YET, "an ImportError"),
+        Row("`gunicorn.ctl`", SAME, "`ControlClient` and the command; the master has no thread"),
+        Row("`gunicorn.http2`, `gunicorn.asgi`", NOT_YET, "an ImportError"),
     ),
 )
 

@@ -11,7 +11,10 @@ from monoceros.config import KNOWN_SETTINGS, Setting, Surroundings, make_setting
 NOWHERE = Surroundings({}, "/")
 
 #: Defaults that are no fixed value, in words.
-SPOKEN_DEFAULTS = {"chdir": "the folder in which the server was started"}
+SPOKEN_DEFAULTS = {
+    "chdir": "the folder in which the server was started",
+    "control_socket": "`$XDG_RUNTIME_DIR/gunicorn.ctl`, or `~/.gunicorn/gunicorn.ctl`",
+}
 
 INTRODUCTION = """\
 # Settings

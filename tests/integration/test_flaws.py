@@ -5,7 +5,6 @@ Which test shows it for each of them stands in `docs/contract/flaws.py`.
 
 import http
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -88,15 +87,6 @@ def test_a_field_size_of_0_is_no_small_limit(serve: Serve) -> None:
 def test_every_parser_is_there(serve: Serve, parser: str) -> None:
     server = serve("probes:app", "--http-parser", parser)
     assert server.get().text == "hello, world\n"
-
-
-def test_no_control_socket_appears(serve: Serve, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    server = serve(env={"HOME": str(home), "XDG_RUNTIME_DIR": str(home)})
-    server.wait_ready()
-    assert not list(home.rglob("*"))
-    assert not [path for path in server.directory.rglob("*") if path.is_socket()]
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o600])

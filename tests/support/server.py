@@ -419,6 +419,7 @@ class Server:
             complaints += self._expected_log.complaints(self.log)
             complaints += self._addresses_in_use()
             complaints += [f"left in the temporary directory: {each}" for each in self._spooled()]
+            complaints += self._control_sockets()
         finally:
             processes.kill_session(self.session)
         assert not complaints, "after the test:\n- " + "\n- ".join(complaints)
@@ -461,6 +462,14 @@ class Server:
             if not is_free(port, host):
                 complaints.append(f"port {port} is still taken")
         return complaints
+
+    def _control_sockets(self) -> list[str]:
+        assert self.process is not None
+        # A master that was killed cannot clean up; the next one replaces what it leaves.
+        if self.process.returncode is None or self.process.returncode < 0 or is_substitute():
+            return []
+        left = [path for path in self.directory.glob("gunicorn.ctl*") if path.is_socket()]
+        return [f"the control socket {path} is still there" for path in left]
 
     def _spooled(self) -> list[Path]:
         return list(self.spool.rglob("*"))

@@ -21,6 +21,7 @@ from monoceros import SERVER_SOFTWARE, __version__, _core, daemon, handover, sys
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
 from monoceros.arbiter.certificates import Certificates
+from monoceros.arbiter.control import Control
 from monoceros.arbiter.dirty import Keeper
 from monoceros.arbiter.edits import Edits
 from monoceros.arbiter.environment import EnvironmentOverlay
@@ -141,6 +142,7 @@ class Arbiter:
         self.metrics = Metrics(self)
         self.edits = Edits(self)
         self.leaving = Leaving(self)
+        self.control = Control(self)
         self.START_CTX.update(command(app))
         self.setup(app)
 
@@ -195,7 +197,12 @@ class Arbiter:
     @property
     def attainable_workers(self) -> int:
         """How many of the wanted workers the scoreboard has room for."""
-        return min(self.num_workers, max(1, self.scoreboard.slots - REPLACEMENT_SLOTS))
+        return min(self.num_workers, self.places)
+
+    @property
+    def places(self) -> int:
+        """How many workers there may be at most."""
+        return max(1, self.scoreboard.slots - REPLACEMENT_SLOTS)
 
     @property
     def generation(self) -> Generation:
@@ -387,6 +394,7 @@ class Arbiter:
             self.log.log(level, "Reason: %s", order.reason)
         if self.pidfile is not None:
             self.pidfile.remove()
+        self.control.close()
         self.dirty.close()
         if started:
             try:
@@ -441,6 +449,7 @@ class Arbiter:
             self.reloading.turn(now)
             self.manage_workers()
         self.upgrade.turn(now)
+        self.control.turn(now)
         self.fleet.share()
         self.service.turn(now)
         if self.state is not ServerState.STOPPED:
@@ -454,7 +463,7 @@ class Arbiter:
             self.certificates.next_at,
             self.upgrade.next_look(now),
         )
-        until = min(until, self.metrics.next_at)
+        until = min(until, self.metrics.next_at, self.control.next_at)
         if self.backoff.next_at > now:
             until = min(until, self.backoff.next_at)
         until = min(until, self.dirty.next_deadline(now))
@@ -464,6 +473,8 @@ class Arbiter:
         poller.register(self.edits.fileno(), select.POLLIN)
         for descriptor in self.upgrade.descriptors():
             poller.register(descriptor, select.POLLIN)
+        for descriptor, events in self.control.descriptors():
+            poller.register(descriptor, events)
         for mold in self.molds:
             if not mold.hung_up:
                 poller.register(mold.channel.fileno(), select.POLLIN)
@@ -610,6 +621,7 @@ class Arbiter:
         self.service.close()
         self.upgrade.let_go()
         self.edits.let_go()
+        self.control.let_go()
         if self._lifeline_writer >= 0:
             os.close(self._lifeline_writer)
             self._lifeline_writer = -1

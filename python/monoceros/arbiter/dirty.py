@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from monoceros.arbiter import spawn, states
 from monoceros.arbiter.backoff import Backoff
+from monoceros.arbiter.dirty_report import DirtyReport, pair
 from monoceros.arbiter.explain import Ending, OutOfMemoryCounter, describe_end
 from monoceros.arbiter.signals import blocked
 from monoceros.arbiter.stacks import StackFile
@@ -101,6 +102,8 @@ class Keeper:
         #: The configuration whose user was let in last.
         self._admitted: Any = None
         self._stacks: StackFile | None = None
+        #: What it says of its workers; None while there is no process.
+        self.report: DirtyReport | None = None
         self._backoff = Backoff(server.app.cfg.respawn_backoff)
         self._memory = OutOfMemoryCounter()
         self._started_at = 0.0
@@ -171,6 +174,8 @@ class Keeper:
     def turn(self, now: float) -> None:
         """Start who is missing, kill who does not end."""
         self._admit()
+        if self.report is not None:
+            self.report.hear()
         if self.state is State.WANTED and self._backoff.allowance(now, 0) != 0:
             self._fork(now)
         if self._deadline is not None and now >= self._deadline:
@@ -244,6 +249,7 @@ class Keeper:
         if self._stacks is not None:
             self._stacks.close()
             self._stacks = None
+        self._forget_report()
         server.dirty_arbiter_pid = 0
         server.dirty_arbiter = None
         self._deadline = None
@@ -263,16 +269,23 @@ class Keeper:
         server, home = self._server, self._home
         assert home is not None
         stacks = StackFile.create()
+        ends: tuple[socket.socket, ...] = ()
         try:
+            ours, theirs = ends = pair()
             with blocked():
                 pid = os.fork()
                 if pid == 0:
-                    _live_as_dirty_arbiter(server, home.listener, home.path, stacks)
+                    ours.close()
+                    _live_as_dirty_arbiter(server, home.listener, home.path, stacks, theirs)
         except OSError as error:
             stacks.close()
+            for end in ends:
+                end.close()
             self._backoff.failed(now, now, False)
             server.log.error("Cannot start the dirty arbiter: %s", error)
             return
+        theirs.close()
+        self.report = DirtyReport(ours)
         self._stacks = stacks
         self._started_at = now
         server.dirty_arbiter_pid = pid
@@ -289,6 +302,12 @@ class Keeper:
             self._home.close()
         if self._stacks is not None:
             self._stacks.close()
+        self._forget_report()
+
+    def _forget_report(self) -> None:
+        if self.report is not None:
+            self.report.close()
+            self.report = None
 
 
 def wants(cfg: Any) -> bool:
@@ -297,7 +316,11 @@ def wants(cfg: Any) -> bool:
 
 
 def _live_as_dirty_arbiter(
-    server: "Arbiter", listener: socket.socket, path: str, stacks: StackFile
+    server: "Arbiter",
+    listener: socket.socket,
+    path: str,
+    stacks: StackFile,
+    master: socket.socket,
 ) -> NoReturn:
     """The whole life of the dirty arbiter; call it right after fork, with signals blocked."""
     from monoceros.dirty.arbiter import DirtyArbiter
@@ -312,7 +335,7 @@ def _live_as_dirty_arbiter(
             for web_listener in generation.listeners:
                 web_listener.close()
         spawn.title("dirty-arbiter", server.cfg.proc_name)
-        code = DirtyArbiter(server, own_listener, path, lifeline).run()
+        code = DirtyArbiter(server, own_listener, path, lifeline, master).run()
     except SystemExit as end:
         code = spawn.exit_code(end)
     except BaseException:

@@ -76,6 +76,8 @@ class Fleet:
         self.workers: dict[int, Any] = {}
         self._records: dict[int, WorkerRecord] = {}
         self._free = list(range(scoreboard.slots - 1, -1, -1))
+        #: How many workers have been told to go; one that was told twice counts once.
+        self.sent_home = 0
 
     def __iter__(self) -> Iterator[WorkerRecord]:
         return iter(list(self._records.values()))
@@ -153,7 +155,7 @@ class Fleet:
             return
         accepts = record.state is WorkerState.READY
         record.move(WorkerEvent.RETIRED)
-        record.departure = record.departure or departure
+        self._send_home(record, departure)
         record.term_at = None
         if quick_within is None:
             deadline = now + record.generation.cfg.graceful_timeout + DRAIN_MARGIN
@@ -194,7 +196,7 @@ class Fleet:
         if record.state in (WorkerState.ABORTING, WorkerState.KILLED):
             return
         record.move(WorkerEvent.ABORTED)
-        record.departure = record.departure or departure
+        self._send_home(record, departure)
         record.deadline = now + ABORT_GRACE
         self.send(record, signal.SIGABRT)
 
@@ -203,9 +205,14 @@ class Fleet:
         if record.state is WorkerState.KILLED:
             return
         record.move(WorkerEvent.KILLED)
-        record.departure = record.departure or departure
+        self._send_home(record, departure)
         record.deadline = None
         self.send(record, signal.SIGKILL)
+
+    def _send_home(self, record: WorkerRecord, departure: Departure) -> None:
+        if record.departure is None:
+            record.departure = departure
+            self.sent_home += 1
 
     def send(self, record: WorkerRecord, number: int) -> None:
         """Send a signal that is to end the worker."""

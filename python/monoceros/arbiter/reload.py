@@ -78,6 +78,8 @@ class Reload:
         self._server = server
         self.state = ReloadState.IDLE
         self.pending = False
+        #: How many HUPs have been followed.
+        self.count = 0
         self._candidate: Generation | None = None
         self._former: Generation | None = None
         self._former_workers = 0
@@ -120,6 +122,7 @@ class Reload:
         server = self._server
         log = server.log
         log.info("Hang up: %s", server.master_name)
+        self.count += 1
         server.service.reloads()
         snapshot = AppSnapshot(server.app)
         # A config file reads the environment as it was, not as the last one has left it.

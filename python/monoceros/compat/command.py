@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from monoceros import cli, compat
+from monoceros.control import command
 
 
 def gunicorn() -> None:
@@ -18,8 +19,5 @@ def gunicorn() -> None:
 
 
 def gunicornc() -> None:
-    """The client of Gunicorn's control interface; ends with status 1."""
-    sys.exit(
-        "\nError: this release of Monoceros has no control interface: send the master signals "
-        "instead (HUP, TTIN, TTOU, USR1, TERM)\n"
-    )
+    """Look into a running server and steer it, as the command `monocerosctl` does."""
+    sys.exit(command.main(prog="gunicornc"))

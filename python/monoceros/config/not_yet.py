@@ -105,17 +105,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet("asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",)),
     NotYet("websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",)),
     NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
-    # Control socket
-    NotYet("control_socket", _U, cli=("--control-socket",)),
-    NotYet("control_socket_mode", _H, 0o600, ("--control-socket-mode",)),
-    NotYet(
-        "control_socket_disable",
-        _H,
-        True,
-        ("--no-control-socket",),
-        harmless_values=(False,),
-        boolean=True,
-    ),
 )
 
 #: By name.

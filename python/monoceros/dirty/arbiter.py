@@ -30,6 +30,7 @@ from monoceros.dirty.clients import Clients
 from monoceros.dirty.fleet import DirtyFleet
 from monoceros.dirty.poller import Poller
 from monoceros.dirty.pool import Pool
+from monoceros.dirty.reporting import Reporting
 from monoceros.dirty.router import Router
 from monoceros.dirty.tables import Tables
 
@@ -70,9 +71,15 @@ class DirtyArbiter:
     """The process; attributes without documentation are the ones that hook authors know."""
 
     def __init__(
-        self, server: "Arbiter", listener: socket.socket, socket_path: str, lifeline: int
+        self,
+        server: "Arbiter",
+        listener: socket.socket,
+        socket_path: str,
+        lifeline: int,
+        master: socket.socket,
     ) -> None:
-        """In the new process. `lifeline` reports end-of-file when the master is no more."""
+        """In the new process. `lifeline` reports end-of-file when the master is no more; reports
+        to `master` are read by it when it likes."""
         self._server = server
         self.cfg = server.cfg
         self.log = server.log
@@ -90,6 +97,7 @@ class DirtyArbiter:
         self._poller = Poller()
         self._fleet = DirtyFleet()
         self.workers = self._fleet.workers
+        self._reporting = Reporting(self, self._fleet, master)
         tables = Tables()
         self._router = Router(self, self._fleet)
         self._pool = Pool(self, self._fleet, self._poller, self._router, tables)
@@ -148,6 +156,7 @@ class DirtyArbiter:
         self._poller.release_in_child()
         self._listener.close()
         os.close(self._lifeline)
+        self._reporting.close()
         for record in self._fleet:
             record.stacks.close()
 
@@ -161,6 +170,7 @@ class DirtyArbiter:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._poller.watch(self._inbox.fileno())
         self._poller.watch(self._lifeline)
+        self._poller.watch(self._reporting.fileno())
         self._clients.begin()
         self._pool.manage(time.monotonic())
         while self.state is not State.GONE:
@@ -173,6 +183,10 @@ class DirtyArbiter:
         now = time.monotonic()
         if events.pop(self._lifeline, 0):
             self._orphaned()
+        if events.pop(self._reporting.fileno(), 0):
+            for change in self._reporting.orders():
+                if not self.stopping:
+                    self._change_number(self.num_workers + change)
         events.pop(self._inbox.fileno(), None)
         signals = self._inbox.take()
         for number in signals:
@@ -190,6 +204,7 @@ class DirtyArbiter:
         self._router.dispatch(now)
         # Workers may have been written to from anywhere.
         self._poller.update(self._clients.finish, (record.link for record in self._fleet))
+        self._reporting.turn()
 
     def _patience(self) -> float:
         """Seconds that the poll may take."""
@@ -202,6 +217,7 @@ class DirtyArbiter:
     def _orphaned(self) -> None:
         """The master is no more: leave nothing behind."""
         self._poller.unwatch(self._lifeline)
+        self._poller.unwatch(self._reporting.fileno())
         self.log.warning("The master is gone: the dirty arbiter ends (pid: %s)", self.pid)
         self._step(Event.END)
         with contextlib.suppress(OSError):

@@ -152,10 +152,29 @@ def test_it_refuses_beside_the_real_one(installed: Path, tmp_path: Path, trace: 
     assert "ImportError: both monoceros-gunicorn and gunicorn are installed" in imported.stderr
 
 
-def test_gunicornc_says_what_to_do(installed: Path) -> None:
-    done = run(installed, sys.executable, str(installed / "bin" / "gunicornc"), "show", "all")
-    assert done.returncode == 1
-    assert "no control interface: send the master signals" in done.stderr
+def test_gunicornc_asks_the_server(serve: Serve, installed: Path) -> None:
+    server = serve()
+    socket = str(server.directory / "gunicorn.ctl")
+    command = [sys.executable, str(installed / "bin" / "gunicornc"), "-s", socket, "-c"]
+    done = run(installed, *command, "show all")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"ARBITER (master)\n  PID: {server.pid}\n" in done.stdout
+    refused = run(installed, *command, "no such thing")
+    assert (refused.returncode, refused.stderr) == (1, "Error: Unknown command: no\n")
+
+
+def test_the_client_can_be_imported(installed: Path, tmp_path: Path) -> None:
+    code = "from gunicorn.ctl import ControlClient\n"
+    code += "from gunicorn.ctl.cli import main\n"
+    code += "from gunicorn.ctl.client import ControlClientError\n"
+    code += f"try: ControlClient({str(tmp_path / 'none.ctl')!r}).connect()\n"
+    code += "except ControlClientError as error: print(error)\n"
+    code += "from gunicorn.ctl import ControlSocketServer\n"
+    done = run(installed, sys.executable, "-c", code)
+    assert done.stdout.startswith(f"There is no control socket {tmp_path / 'none.ctl'}")
+    assert (
+        "ImportError: Monoceros has no gunicorn.ctl.ControlSocketServer: the master" in done.stderr
+    )
 
 
 def test_metadata_answers(installed: Path) -> None:

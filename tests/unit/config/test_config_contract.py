@@ -99,8 +99,7 @@ def check_not_yet(name: str, other: dict[str, Any]) -> None:
     assert entry.boolean == (other["action"] == "store_true")
     assert entry.appended == (other["action"] == "append")
     assert entry.hook == bool(other["arity"])
-    # What the server does without a control socket is not what Gunicorn does by default.
-    if not entry.hook and not name.startswith("control_socket"):
+    if not entry.hook:
         assert entry.asks_for_nothing(other["default"])
         assert entry.default in (None, other["default"])
 

@@ -296,14 +296,13 @@ class TestUnknownNames:
                 """
                 http2_max_frame_size = 20000
                 http2_cleartext = False
-                control_socket_disable = True
-                control_socket = "site.ctl"
+                root_path = "/below"
                 """
             ),
         )
         assert [line.partition(" (")[0] for line in warnings(caplog)] == [
             "http2_max_frame_size is not supported by this release and has no effect",
-            "control_socket is not supported by this release and has no effect",
+            "root_path is not supported by this release and has no effect",
         ]
 
     def test_a_module_is_looked_through_too(

@@ -17,11 +17,8 @@ MISSING = "is not supported by this release"
     [
         ("http2_cleartext", False),
         ("http2_cleartext", None),
-        ("control_socket_disable", "true"),
         ("http_protocols", "h1"),
         ("http_protocols", ["h1"]),
-        ("control_socket_mode", "0600"),
-        ("control_socket_disable", True),
     ],
 )
 def test_a_value_that_asks_for_nothing_passes_in_silence(
@@ -102,8 +99,7 @@ class TestCommandLine:
         "line",
         [
             "--http-protocols h1 app",
-            "--no-control-socket app",
-            "--control-socket-mode 0600 app",
+            "--http2-max-frame-size 16384 app",
         ],
     )
     def test_one_that_asks_for_nothing_passes(

@@ -24,3 +24,4 @@ from monoceros.config.settings import folders as folders  # isort: skip
 from monoceros.config.settings import paste as paste  # isort: skip
 from monoceros.config.settings import daemon as daemon  # isort: skip
 from monoceros.config.settings import upgrade as upgrade  # isort: skip
+from monoceros.config.settings import control as control  # isort: skip

@@ -1,5 +1,12 @@
-"""`gunicorn.ctl`: not here."""
+"""`gunicorn.ctl`: the control interface."""
 
-raise ImportError(
-    "this release of Monoceros has no control interface: send the master signals", name=__name__
+from monoceros.compat import absent
+from monoceros.control.client import ControlClient as ControlClient
+
+__getattr__ = absent(
+    "gunicorn.ctl",
+    dict.fromkeys(
+        ("ControlSocketServer", "ControlProtocol"),
+        "the master serves the control socket in its own loop; connect with ControlClient",
+    ),
 )
