@@ -80,7 +80,7 @@ def test_whose_it_is(serve: Serve, given: str | None, mode: int) -> None:
     options = ["--control-socket-mode", given] if given else []
     server = serve("probes:app", "--control-socket", "made/for/it/site.ctl", *options)
     path = socket_of(server, "made/for/it/site.ctl")
-    assert f"[INFO] Control socket listening at {path}\n" in server.log
+    server.wait_log(f"[INFO] Control socket listening at {path}\n")
     assert stat.S_IMODE(path.stat().st_mode) == mode
     assert path.stat().st_uid == os.geteuid()
     for folder in list(path.parents)[:3]:
