@@ -80,7 +80,7 @@ def test_whose_it_is(serve: Serve, given: str | None, mode: int) -> None:
     options = ["--control-socket-mode", given] if given else []
     server = serve("probes:app", "--control-socket", "made/for/it/site.ctl", *options)
     path = socket_of(server, "made/for/it/site.ctl")
-    assert f"[INFO] Control socket listening at {path}\n" in server.log
+    server.wait_log(f"[INFO] Control socket listening at {path}\n")
     assert stat.S_IMODE(path.stat().st_mode) == mode
     assert path.stat().st_uid == os.geteuid()
     for folder in list(path.parents)[:3]:
@@ -94,7 +94,7 @@ def test_without_a_runtime_folder_it_is_in_the_home(serve: Serve, tmp_path: Path
     home.mkdir()
     server = serve(env={"HOME": str(home), "XDG_RUNTIME_DIR": str(tmp_path / "none")})
     path = home / ".gunicorn" / "gunicorn.ctl"
-    wait_for(path.exists, START_BOUND, "the control socket")
+    wait_master(path, server.pid)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     done = run("-c", "show stats", "-j", "-s", str(path), home=tmp_path)
     assert json.loads(done.output)["pid"] == server.pid
@@ -168,7 +168,7 @@ def test_a_second_server_leaves_the_first_ones(serve: Serve, tmp_path: Path) -> 
     home = {"XDG_RUNTIME_DIR": str(tmp_path)}
     path = tmp_path / "gunicorn.ctl"
     first = serve(env=home)
-    wait_for(path.exists, START_BOUND, "the first one's socket")
+    wait_master(path, first.pid)
     second = serve(env=home)
     second.wait_log(
         f"[INFO] Another server has the control socket {path}. This server runs without one: set "
@@ -187,7 +187,7 @@ def test_the_socket_of_a_dead_master_is_replaced(serve: Serve, tmp_path: Path) -
     home = {"XDG_RUNTIME_DIR": str(tmp_path)}
     path = tmp_path / "gunicorn.ctl"
     first = serve(env=home)
-    wait_for(path.exists, START_BOUND, "the first one's socket")
+    wait_master(path, first.pid)
     first.expect_exit(-signal.SIGKILL)
     first.send_signal(signal.SIGKILL)
     first.wait_exit()

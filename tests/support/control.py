@@ -27,9 +27,19 @@ class Done(NamedTuple):
 
 
 def socket_of(server: Server, name: str = "gunicorn.ctl") -> Path:
-    """The control socket, where tests have it by default; waits until it is there."""
+    """The control socket, where tests have it by default; waits until a server listens."""
     path = server.directory / name
-    wait_for(path.exists, START_BOUND, f"the control socket {path}")
+
+    def listens() -> bool:
+        # The file is there a moment before it is listened at.
+        try:
+            with ControlClient(str(path), BOUND):
+                pass
+        except ControlClientError:
+            return False
+        return True
+
+    wait_for(listens, START_BOUND, f"the control socket {path}")
     return path
 
 
