@@ -74,6 +74,9 @@ class NotYet:
         return False
 
 
+_NO_ASGI = "uvicorn_worker.UvicornWorker serves ASGI apps, by its own settings"
+_NO_HTTP2 = "every connection speaks HTTP/1.1; a proxy in front can speak HTTP/2 to clients"
+
 _R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
 
 _TABLE: Sequence[NotYet] = (
@@ -92,18 +95,39 @@ _TABLE: Sequence[NotYet] = (
         _H,
         ["h1"],
         ("--http-protocols",),
-        note="every connection speaks HTTP/1.1",
+        note=_NO_HTTP2,
     ),
-    NotYet("http2_cleartext", _U, "off", ("--http2-cleartext",), harmless_values=(False,)),
-    NotYet("http2_max_concurrent_streams", _H, 100, ("--http2-max-concurrent-streams",)),
-    NotYet("http2_initial_window_size", _H, 65535, ("--http2-initial-window-size",)),
-    NotYet("http2_max_frame_size", _H, 16384, ("--http2-max-frame-size",)),
-    NotYet("http2_max_header_list_size", _H, 65536, ("--http2-max-header-list-size",)),
+    NotYet(
+        "http2_cleartext",
+        _U,
+        "off",
+        ("--http2-cleartext",),
+        harmless_values=(False,),
+        note=_NO_HTTP2,
+    ),
+    NotYet(
+        "http2_max_concurrent_streams",
+        _H,
+        100,
+        ("--http2-max-concurrent-streams",),
+        note=_NO_HTTP2,
+    ),
+    NotYet(
+        "http2_initial_window_size", _H, 65535, ("--http2-initial-window-size",), note=_NO_HTTP2
+    ),
+    NotYet("http2_max_frame_size", _H, 16384, ("--http2-max-frame-size",), note=_NO_HTTP2),
+    NotYet(
+        "http2_max_header_list_size", _H, 65536, ("--http2-max-header-list-size",), note=_NO_HTTP2
+    ),
     # ASGI
-    NotYet("asgi_loop", _H, "auto", ("--asgi-loop",)),
-    NotYet("asgi_lifespan", _H, "auto", ("--asgi-lifespan",)),
-    NotYet("asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",)),
-    NotYet("websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",)),
+    NotYet("asgi_loop", _H, "auto", ("--asgi-loop",), note=_NO_ASGI),
+    NotYet("asgi_lifespan", _H, "auto", ("--asgi-lifespan",), note=_NO_ASGI),
+    NotYet(
+        "asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",), note=_NO_ASGI
+    ),
+    NotYet(
+        "websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",), note=_NO_ASGI
+    ),
     NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
 )
 
