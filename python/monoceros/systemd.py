@@ -43,8 +43,8 @@ class NotifySocket:
         if not self._address:
             return
         if self._socket is None:
-            kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-            self._socket = socket.socket(socket.AF_UNIX, kind)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
         self._socket.sendto("\n".join(lines).encode(), self._address)
 
     def close(self) -> None:

@@ -43,9 +43,10 @@ def wait_master(path: Path, pid: int) -> None:
 
 
 def connect(server: Server) -> socket.socket:
+    """Waits for room in the queue, which a socket with a time-out would not."""
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(START_BOUND)
     sock.connect(str(socket_of(server)))
+    sock.settimeout(START_BOUND)
     return sock
 
 

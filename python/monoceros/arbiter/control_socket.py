@@ -53,8 +53,11 @@ class ControlSocket:
         if not folder.exists():
             with _umask(0o777 & ~FOLDER_MODE):
                 folder.mkdir(parents=True, exist_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            # Said to the object: gevent's sockets, in a master that a config file has patched, wait
+            # whatever the kernel's flag is.
+            sock.setblocking(False)
             with _turn_at(folder), kernel_name(path) as name:
                 _clear(path, name)
                 with _umask(0o777 & ~mode):
@@ -121,7 +124,8 @@ def _clear(path: str, name: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(errno.EEXIST, "a file that is no socket is there")
     # Not blocking: a full queue answers at once, too, and its owner lives.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(name)
         except FileNotFoundError:

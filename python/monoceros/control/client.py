@@ -1,8 +1,10 @@
 """A connection to the control socket, for programs and for the command."""
 
 import itertools
+import math
 import os
 import socket
+import struct
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -52,13 +54,17 @@ class ControlClient:
         """Connect. Raises ControlClientError."""
         self.close()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(self.timeout)
+        # A server that is busy for a moment may have a full queue: the kernel waits for room in it
+        # (man 7 unix), which a time-out of the socket object would not let it.
+        seconds = struct.pack("ll", math.ceil(self.timeout), 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
         try:
             with kernel_name(self.socket_path) as name:
                 sock.connect(name)
         except OSError as error:
             sock.close()
             raise ControlClientError(_why_not(self.socket_path, error)) from error
+        sock.settimeout(self.timeout)
         self._socket = sock
         self._decoder = Decoder(ANSWER_LIMIT)
 
