@@ -17,6 +17,10 @@ JOBS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
+
+# What runs the Python tests.
+PYTEST ?= $(BIN)/python -m pytest
+
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # One interpreter for every cargo command, so that none of them builds the bindings anew.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
@@ -56,7 +60,7 @@ test-rust: $(VENV)/.requirements
 
 .PHONY: test-python
 test-python: $(VENV)/.built
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST) -n $(JOBS)
 
 .PHONY: soak
 soak: $(VENV)/.built # Load of all kinds for ten minutes, attacks, uploads of 2 GiB; SECONDS=60 for less
