@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from monoceros import __version__
+from monoceros.config.not_yet import NOT_YET
 
 APP = """
 import os
@@ -195,7 +196,7 @@ def test_warnings_of_the_configuration_are_lines_on_standard_error(
     assert monoceros(f"{CHECK} app") == (
         0,
         "",
-        "http2_cleartext is not supported by this release and has no effect\n"
+        f"{NOT_YET['http2_cleartext'].message()}\n"
         "config file ./gunicorn.conf.py: no setting is called 'wrokers'; "
         "did you mean 'workers'?\n",
     )
