@@ -1,9 +1,10 @@
 //! The end of a worker.
 //!
 //! Serving -> Draining -> Ended, or Serving -> Ended. A draining worker accepts no more (when the
-//! whole server stops, or gives up an address, it first takes what the kernel has accepted), answers what it has
-//! with `Connection: close`, and closes idle connections only after a while: a client that was
-//! just sending never meets a reset. When the grace is over, the rest is cut, and listed.
+//! whole server stops, or gives up an address, it first takes what the kernel has accepted),
+//! answers what it has with `Connection: close`, and closes idle connections only after a while: a
+//! client that was just sending never meets a reset. When the grace is over, the rest is cut, and
+//! listed.
 
 use rustix::event::epoll::EventFlags;
 
