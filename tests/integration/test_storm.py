@@ -98,7 +98,7 @@ def clients(server: Server) -> Iterator[list[Load]]:
 
 
 def blow(server: Server, seconds: float, dice: random.Random) -> None:
-    """HUP every second, and every half second something else, in turn."""
+    """HUP at every blow, and something else with it, in turn."""
     until = time.monotonic() + seconds
     turn = 0
     while time.monotonic() < until:
