@@ -16,11 +16,12 @@ use pyo3::types::PyDict;
 use rustix::net::{AddressFamily, getsockname};
 
 use crate::job::{Job, Lanes};
+use crate::journal::{Access, Journal};
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
 use crate::tls::PyTlsStore;
 use crate::trust::set_trust;
-use crate::wsgi::{Access, AppError, Facts, Local, Place, Wsgi};
+use crate::wsgi::{AppError, Facts, Local, Place, Wsgi};
 
 /// A worker's engine.
 #[pyclass(frozen, name = "Engine", module = "monoceros._core")]
@@ -155,8 +156,8 @@ impl PyEngine {
         let mut engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
         engine_options.tells_refusals = tells_refusals;
         engine_options.cooperative = wait_writable.is_some();
-        let wsgi =
-            Wsgi { app, facts, places, observer, access, log, sendfile, server, wait_writable };
+        let journal = Journal { observer, access, log };
+        let wsgi = Wsgi { app, facts, places, journal, sendfile, server, wait_writable };
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         Ok(PyEngine { engine, wsgi: Arc::new(wsgi), lanes: Lanes::default() })
     }
@@ -171,7 +172,7 @@ impl PyEngine {
             .app_thread(main)
             .ok_or_else(|| PyRuntimeError::new_err("more threads run the engine than it has"))?;
         let mut local = Local::new(py, &self.wsgi)?;
-        if let Some(access) = &self.wsgi.access {
+        if let Some(access) = &self.wsgi.journal.access {
             *locked(&thread.exchange.lines) = Lines::to(access.file);
         }
         let mut next = py.detach(|| self.engine.next(&mut thread));
@@ -189,7 +190,7 @@ impl PyEngine {
                     None
                 }
                 Next::Notices(notices) => {
-                    self.wsgi.notices(py, notices);
+                    self.wsgi.journal.notices(py, notices);
                     None
                 }
                 Next::Signals => {

@@ -1,8 +1,10 @@
 //! The module `monoceros._core`: what of the engine Python sees. This file only declares it.
 
+mod body_writer;
 mod capi;
 mod engine;
 mod job;
+mod journal;
 mod process;
 mod scoreboard;
 mod tls;
@@ -33,11 +35,13 @@ mod _core {
     #[pymodule_export]
     use crate::job::Job;
     #[pymodule_export]
+    use crate::journal::{Request, Response, writes_access_format};
+    #[pymodule_export]
     use crate::process::{become_subreaper, memory_file, set_parent_death_signal};
     #[pymodule_export]
     use crate::scoreboard::{PyIncident, PyRunning, PyScoreboard, PySlotStatus};
     #[pymodule_export]
     use crate::tls::PyTlsStore;
     #[pymodule_export]
-    use crate::wsgi::{FileWrapper, Input, Request, Response, writes_access_format};
+    use crate::wsgi::{FileWrapper, Input};
 }

@@ -43,9 +43,9 @@ mod uwsgi;
 mod work;
 
 pub use body::Body;
+pub use connections::{Class, Key};
 pub use exchange::{Exchange, PeerGone, READ_BUFFER};
 pub use gateway::{Gateway, Outcome};
-pub use connections::{Class, Key};
 pub use lead::{AppThread, Engine, Next, Step};
 pub use lines::{Lines, locked};
 pub use monoceros_uwsgi::Variables;

@@ -27,7 +27,6 @@ use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Pha
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::hub::Hub;
-use crate::seats::{Reminder, Seats};
 use crate::lead::{HELD_WITHOUT_DISK, Lead};
 use crate::listeners::{Accepted, Listeners};
 use crate::notice::{Notices, Severity, Throttle, peer_name};
@@ -37,6 +36,7 @@ use crate::overload::Overload;
 use crate::poller::{Alarm, Poller, Source, Watch};
 use crate::promptness::Promptness;
 use crate::scoreboard::{Cell, Scoreboard};
+use crate::seats::{Reminder, Seats};
 use crate::system;
 use crate::tls;
 use crate::work::Work;

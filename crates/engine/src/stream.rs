@@ -296,9 +296,8 @@ impl<G: Gateway> Stream<G> {
 
     /// The peer has taken nothing for the whole of `write_timeout`.
     pub(crate) fn has_stalled(&mut self) -> bool {
-        self.connection().is_some_and(|connection| {
-            connection.looks_without_progress() >= WRITE_LOOKS
-        })
+        self.connection()
+            .is_some_and(|connection| connection.looks_without_progress() >= WRITE_LOOKS)
     }
 
     /// From here on it is looked at whether the peer takes something.

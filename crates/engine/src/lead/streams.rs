@@ -81,13 +81,7 @@ impl<G: Gateway> Engine<G> {
     }
 
     /// Tells the arbiter of a request that has become slow or overdue.
-    pub fn report(
-        &self,
-        stream: &Stream<G>,
-        kind: IncidentKind,
-        writing: bool,
-        answered: bool,
-    ) {
+    pub fn report(&self, stream: &Stream<G>, kind: IncidentKind, writing: bool, answered: bool) {
         let mut reactor = self.shared.lock();
         let now = reactor.now;
         if let Some(seat) = stream.exchange.seat {
