@@ -61,6 +61,26 @@ impl BodyWriter {
         self.sent += length;
     }
 
+    /// The end of the body is told by chunks.
+    pub fn is_chunked(&self) -> bool {
+        self.mode == BodyMode::Chunked
+    }
+
+    /// So many bytes come next that the engine sends by itself.
+    pub fn begin_chunk<G: Gateway>(&mut self, exchange: &mut Exchange<G>, length: u64) {
+        if self.is_chunked() {
+            chunk_prefix(exchange.tail(), length as usize);
+        }
+        self.skip(length);
+    }
+
+    /// They are there.
+    pub fn end_chunk<G: Gateway>(&mut self, exchange: &mut Exchange<G>) {
+        if self.is_chunked() {
+            exchange.tail().extend_from_slice(CHUNK_SUFFIX);
+        }
+    }
+
     /// Puts a chunk behind what is to be sent. What goes beyond Content-Length is cut.
     pub fn push<G: Gateway>(&mut self, exchange: &mut Exchange<G>, chunk: &Bound<'_, PyBytes>) {
         let bytes = chunk.as_bytes();

@@ -1,10 +1,12 @@
 //! The module `monoceros._core`: what of the engine Python sees. This file only declares it.
 
+mod asgi;
 mod body_writer;
 mod capi;
 mod engine;
 mod job;
 mod journal;
+mod place;
 mod process;
 mod scoreboard;
 mod tls;
@@ -30,6 +32,8 @@ mod _core {
     #[pymodule_export]
     const SLOW: u32 = IncidentKind::Slow as u32;
 
+    #[pymodule_export]
+    use crate::asgi::PyAsgiEngine;
     #[pymodule_export]
     use crate::engine::PyEngine;
     #[pymodule_export]

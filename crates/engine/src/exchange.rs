@@ -268,6 +268,11 @@ impl<G: Gateway> Exchange<G> {
         self.output.clear();
     }
 
+    /// Bytes of the output that wait in memory.
+    pub fn held(&self) -> usize {
+        self.output.in_memory()
+    }
+
     /// Sends what the socket takes in one turn, without waiting.
     pub fn flush(&mut self) -> Result<Written, PeerGone> {
         if !self.desk.claim_for_sending() {

@@ -122,11 +122,6 @@ impl Seats {
         }
     }
 
-    /// The request goes on under other rules: it is no longer held to deadlines.
-    pub fn forgive(&mut self, seat: Seat) {
-        self.guests[seat.0].told = [true; DUES.len()];
-    }
-
     /// When to look for what is due next, at the latest.
     pub fn next_due(&self) -> Moment {
         let fronts = self.queues.iter().filter_map(|queue| queue.front());

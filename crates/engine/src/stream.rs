@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use crate::body::BodyError;
 use crate::clock::{Moment, Span};
-use crate::connections::{Class, Connection, Key};
+use crate::connections::{Connection, Key};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::notice::peer_name;
@@ -79,12 +79,15 @@ impl<G: Gateway> Stream<G> {
         }
     }
 
-    /// Takes over the request in `from`. What of it is needed later has been copied before.
+    /// Takes over the request in `from`, and copies its head; its body has been taken before.
     pub(crate) fn adopt(&mut self, from: &mut Exchange<G>) {
         let own = &mut self.exchange;
         own.connection = from.connection.take();
         std::mem::swap(&mut own.head, &mut from.head);
-        own.bytes = from.bytes.take();
+        own.bytes = match from.bytes.take() {
+            Some(bytes) => Some(bytes),
+            None => Some(from.buffer[..own.head.length].to_vec()),
+        };
         own.body = crate::body::Body::Empty;
         own.incoming = from.incoming.take();
         own.keep_alive = from.keep_alive;

@@ -7,7 +7,7 @@
 mod aftermath;
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::{Exchange, Gateway, Outcome, Report, Severity, Written, locked};
+use monoceros_engine::{Exchange, Gateway, Outcome, Written};
 use monoceros_http1::{DateCache, Method, Status, error_response};
 use pyo3::exceptions::{
     PyBrokenPipeError, PyException, PyKeyboardInterrupt, PySystemExit, PyTypeError,
@@ -17,11 +17,12 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::body_writer::{BodyWriter, ShortBody};
 use crate::capi::{call2, next};
-use crate::journal::{Clock, DEBUG, ERROR, INFO, Journal, Observed, Request, WARNING};
+use crate::journal::{Clock, DEBUG, ERROR, Journal, Observed, Request, WARNING};
+use crate::place::Place;
 use crate::wsgi::FileWrapper;
 use crate::wsgi::client::Client;
 use crate::wsgi::cooperation::flush_cooperatively;
-use crate::wsgi::environ::{Environs, Facts, NotUnderScriptName, Place};
+use crate::wsgi::environ::{Environs, Facts, NotUnderScriptName};
 use crate::wsgi::responder::Callables;
 
 /// What all app threads of a worker share.

@@ -9,7 +9,7 @@ mod gateway;
 mod input;
 mod responder;
 
-pub use environ::{Facts, Place};
+pub use environ::Facts;
 pub use file::FileWrapper;
 pub use gateway::{AppError, Local, Paused, Wsgi};
 pub use input::Input;
