@@ -68,7 +68,7 @@ class ChainedSignals:
 
 
 class EngineLoop(ChainedSignals, asyncio.SelectorEventLoop):
-    """asyncio's loop on the engine's epoll."""
+    """asyncio's loop, in which the engine waits."""
 
     def __init__(self) -> None:
         self.selector = EngineSelector()

@@ -5,8 +5,8 @@ is told to end the engine drains, the lifespan ends, what the app has left is ca
 closed.
 
 Rules:
-- There is one thread. On asyncio's loop the engine is the selector; under uvloop it is one of the
-  loop's descriptors.
+- There is one thread. On asyncio's loop the engine waits for the loop; under uvloop it is one of
+  the loop's descriptors.
 - The loop beats: `timeout` says how long it may not have turned, not how long a request may take.
   It beats to the very end, so that a worker which drains is not taken to be stuck.
 - The end has `graceful_timeout` in all: the lifespan gets what the draining has left, and
@@ -26,6 +26,7 @@ from monoceros import _core
 from monoceros.asgi.closing import close_loop
 from monoceros.asgi.lifespan import Lifespan
 from monoceros.asgi.loops import EngineLoop, make_loop
+from monoceros.asgi.stacks import describe_task
 from monoceros.config.classes import stands_for_uvicorn
 from monoceros.errors import StartupFailed, format_foreign_exception
 from monoceros.workers.broken import BrokenApp
@@ -85,11 +86,17 @@ class ASGIWorker(EngineWorker):
         """Open connections."""
         return 0 if self.seat is None else self.seat.scoreboard.read(self.seat.slot).connections
 
+    @property
+    def _shown(self) -> int:
+        """How many of the requests that run have a place of their own on the scoreboard."""
+        return 1 if self.seat is None else self.seat.scoreboard.threads
+
     def options(self) -> dict[str, Any]:
         """The engine's options."""
         cfg = self.cfg
         return {
             **super().options(),
+            "threads": self._shown,
             "disconnect_grace": cfg.asgi_disconnect_grace_period,
             **{name: getattr(cfg, name) for name in _OPTIONS},
         }
@@ -100,14 +107,17 @@ class ASGIWorker(EngineWorker):
             raise RuntimeError("an engine worker needs a seat in the scoreboard")
         access = make_access(self)
         self.observer = observer = make_observer(self, engine_logs=access is not None)
+        loop = self.loop
         return _core.AsgiEngine(
             [sock.fileno() for sock in self.sockets],
             self.asgi,
             self.options(),
             self.seat.scoreboard,
             self.seat.slot,
-            loop=self.loop,
+            event_loop=loop,
+            loop_fd=loop.selector.fileno() if isinstance(loop, EngineLoop) else None,
             state=self.state,
+            explain=describe_task,
             observer=observer,
             access=access if observer is None else None,
             log=self.engine_log,
@@ -176,7 +186,7 @@ class ASGIWorker(EngineWorker):
         if isinstance(loop, EngineLoop):
             loop.selector.attach(engine, loop.stop)
             try:
-                loop.run_forever()
+                self._run_until_ended(engine)
             finally:
                 loop.selector.detach()
             return
@@ -184,13 +194,19 @@ class ASGIWorker(EngineWorker):
         def turn() -> None:
             engine.turn(0)
             if engine.ended:
+                loop.remove_reader(engine.fileno())  # once: each order stops a run of the loop
                 loop.stop()
 
         loop.add_reader(engine.fileno(), turn)
+        loop.call_soon(engine.turn, 0)
         try:
-            loop.run_forever()
+            self._run_until_ended(engine)
         finally:
             loop.remove_reader(engine.fileno())
+
+    def _run_until_ended(self, engine: _core.AsgiEngine) -> None:
+        while not engine.ended:  # an app that stops the loop has stopped nothing else
+            self.loop.run_forever()
 
     def _beat(self, interval: float) -> None:
         self.notify()
