@@ -104,7 +104,7 @@ impl PyAsgiEngine {
         let board = Arc::clone(&scoreboard.get().board);
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         let thread = Mutex::new(Some(Box::new(engine.loop_thread())));
-        Ok(PyAsgiEngine { server: Arc::new(Server { engine, asgi }), thread })
+        Ok(PyAsgiEngine { server: Arc::new(Server::new(engine, asgi)), thread })
     }
 
     /// Serve what is ready, and wait `timeout` seconds for more at most.
@@ -159,7 +159,7 @@ impl PyAsgiEngine {
         thread: &mut AppThread<Asgi>,
         mut patience: Span,
     ) -> PyResult<()> {
-        let Server { engine, asgi } = &*self.server;
+        let Server { engine, asgi, .. } = &*self.server;
         let mut waited = false;
         for _ in 0..STEPS {
             match engine.step(thread) {
