@@ -346,7 +346,7 @@ def test_scaling(serve: Serve) -> None:
 def test_a_worker_that_is_killed_is_replaced(serve: Serve) -> None:
     server = start(serve, "asyncio")
     [pid] = server.workers()
-    server.expect_log("was killed by SIGKILL")
+    server.expect_log("was sent SIGKILL")
     os.kill(pid, signal.SIGKILL)
     server.wait_event("startup", count=2)
     assert int(server.wait_answer().text) != pid
