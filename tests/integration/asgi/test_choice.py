@@ -156,6 +156,46 @@ def test_a_reload_may_change_the_interface(serve: Serve) -> None:
     assert server.log.count("Using worker: asgi, because the app is an ASGI app") == 2
 
 
+@pytest.mark.parametrize("module", ["uvicorn.workers", "uvicorn_worker"])
+def test_uvicorns_classes_without_uvicorn(serve: Serve, module: str) -> None:
+    """A deployment that names them means an ASGI app."""
+    config = f"""
+import sys
+sys.modules["uvicorn"] = None
+worker_class = "{module}.UvicornWorker"
+"""
+    server = serve("asgi_life:app", config=config)
+    assert f"{module}.UvicornWorker is not installed: the worker class asgi" in server.log
+    assert server.get("/variable").text == "untouched"
+
+
+SUBCLASS = """
+from gunicorn.workers.gasgi import ASGIWorker
+from events import note
+
+class Worker(ASGIWorker):
+    def notify(self):
+        super().notify()
+        note("beat", connections=self.nr_conns, state=dict(self.state), loop=self.loop.time() > 0)
+
+    def _setup_event_loop(self):
+        pass
+
+worker_class = Worker
+"""
+
+
+def test_a_subclass_by_gunicorns_name(serve: Serve) -> None:
+    server = serve("asgi_life:app", "--timeout", "2", config=SUBCLASS)
+    server.expect_log("_setup_event_loop is never called.*asgi_loop says which loop there is")
+    first = server.wait_event("beat")[0]
+    assert (first["state"]["number"], first["loop"]) == (1, True)
+    with server.connect() as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.read_response().status == 200
+        wait_for(lambda: server.events("beat")[-1]["connections"] == 1, 20.0, "a beat that tells")
+
+
 HOOKED = """
 def pre_fork(server, worker):
     worker.given = "by pre_fork"
