@@ -126,6 +126,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_refers_back_beyond_the_window() {
+        // Bytes that come again after more than 512 and less than 1024.
+        let twice = noise(700).repeat(2);
+        for level in 1..=9 {
+            let length = |bits| {
+                let server_window = WindowBits::new(bits).unwrap();
+                let compression = Compression { level, server_window, ..Compression::default() };
+                let mut out = Vec::new();
+                Deflater::new(&parameters(&compression)).deflate(&twice, &mut out);
+                out.len()
+            };
+            assert!(length(9) >= 1400, "level {level}: {}", length(9));
+            assert!(length(12) < 800, "level {level}: {}", length(12));
+        }
+    }
+
+    #[test]
     fn one_that_was_given_back_knows_nothing_of_earlier_messages() {
         let parameters = parameters(&Compression::default());
         for _ in 0..3 {

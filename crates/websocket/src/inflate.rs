@@ -25,6 +25,13 @@ pub(crate) struct Inflater {
     ended: bool,
 }
 
+/// Whether a stream may end within the bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Allowed,
+    Refused,
+}
+
 impl Inflater {
     pub(crate) fn new() -> Inflater {
         Inflater { stream: spare::take_inflate(), ended: false }
@@ -39,7 +46,18 @@ impl Inflater {
     /// that follows can fail, so that what is reported does not depend on how the bytes were split.
     pub(crate) fn inflate(
         &mut self,
+        input: &[u8],
+        message: &mut Vec<u8>,
+        limit: usize,
+        judge: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.feed(input, Ends::Allowed, message, limit, judge)
+    }
+
+    fn feed(
+        &mut self,
         mut input: &[u8],
+        ends: Ends,
         message: &mut Vec<u8>,
         limit: usize,
         mut judge: impl FnMut(&[u8]) -> Result<(), Error>,
@@ -68,7 +86,8 @@ impl Inflater {
                 return Err(Rule::TooBig.into());
             }
             match status {
-                Ok(Status::StreamEnd) => self.ended = true,
+                Ok(Status::StreamEnd) if ends == Ends::Allowed => self.ended = true,
+                Ok(Status::StreamEnd) => return Err(Rule::Deflate.into()),
                 Ok(_) if length == end => room = room.saturating_mul(2),
                 Ok(_) if input.is_empty() => {}
                 // Neither ended nor out of room, with bytes left: they can be nothing.
@@ -88,9 +107,9 @@ impl Inflater {
             return Ok(());
         }
         let length = message.len();
-        self.inflate(&TAIL, message, limit, |_| Ok(()))?;
-        // If the tail says something, a block was cut off.
-        if message.len() > length || self.ended { Err(Rule::Deflate.into()) } else { Ok(()) }
+        // If the tail says something, or ends something, a block was cut off.
+        self.feed(&TAIL, Ends::Refused, message, limit, |_| Ok(()))?;
+        if message.len() > length { Err(Rule::Deflate.into()) } else { Ok(()) }
     }
 }
 
@@ -180,6 +199,8 @@ mod tests {
             &[0xf2, 0x00, 0x11, 0x00, 0x00],
             // Cut within a block without compression, so that the tail would become content.
             &[0x00, 0x10, 0x00, 0xef, 0xff, 0x48],
+            // Cut within the last block, so that the tail would end it.
+            &[0x03],
         ] {
             assert_eq!(inflate(&[message], LIMIT), [Err("deflate")], "{message:x?}");
         }

@@ -324,15 +324,6 @@ fn what_is_behind_an_event_is_untouched() {
 }
 
 #[test]
-fn memory_follows_bytes_not_announcements() {
-    let mut connection = Connection::new(usize::MAX, None);
-    let huge = 1 << 40;
-    let mut input = [announced(FINAL | BINARY, huge), vec![0; 10]].concat();
-    // Would not come back if the memory were asked for.
-    assert_eq!(connection.receive(&mut input).unwrap().event, None);
-}
-
-#[test]
 fn while_the_server_has_closed_the_client_is_still_heard() {
     let mut connection = Connection::new(LIMIT, deflate());
     let mut out = Vec::new();
