@@ -418,6 +418,10 @@ mod tests {
         assert_eq!(parameters.server_window, WindowBits(12));
         assert_eq!(parameters.client_window, WindowBits::MOST);
         assert!(!parameters.server_context && !parameters.client_context);
+        // Nothing compresses with the least window, whoever wants it.
+        let least = Compression { server_window: WindowBits::LEAST, ..small };
+        let agreement = agree(&offers("permessage-deflate").unwrap(), &least).unwrap();
+        assert_eq!(agreement.parameters.server_window, WindowBits(9));
         assert_eq!(
             in_force("permessage-deflate; client_max_window_bits=9").client_window.bits(),
             9
