@@ -15,15 +15,17 @@ use support::random::Random;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: everything is done by the system's allocator; counting touches a cell that needs no
+// SAFETY: everything is done by the system's allocator; counting touches cells that need no
 // memory and no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.set(HELD.get() + layout.size() as isize);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
@@ -150,4 +152,28 @@ fn memory_follows_bytes_not_announcements() {
     assert!((10..=128 * 1024).contains(&held), "{held}");
     let held = held + held_after(&mut connection, vec![0; 200_000]);
     assert!((200_010..=500_000).contains(&held), "{held}");
+}
+
+/// Each growth copies what has come: there may only be few.
+#[test]
+fn many_small_pieces_are_put_together_in_few_steps() {
+    let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 1, 2, 3, 4, 5];
+    for (first, next, piece) in [
+        (frame(BINARY, b"x"), frame(CONTINUATION, b"y"), LIMIT),
+        (frame(BINARY, b"x"), frame(CONTINUATION, b"y"), 1),
+        (frame(COMPRESSED | BINARY, &stored), frame(CONTINUATION, &stored), LIMIT),
+    ] {
+        let mut connection = Connection::new(LIMIT, deflate());
+        let input = [first, next.repeat(50_000)].concat();
+        let before = ALLOCATIONS.get();
+        feed(&mut connection, input, piece);
+        let allocations = ALLOCATIONS.get() - before;
+        assert!(allocations < 50, "{allocations}");
+    }
+    let mut connection = Connection::new(LIMIT, None);
+    let input = binary(&vec![0; LIMIT]);
+    let before = ALLOCATIONS.get();
+    feed(&mut connection, input, 1);
+    let allocations = ALLOCATIONS.get() - before;
+    assert!(allocations < 50, "{allocations}");
 }
