@@ -53,8 +53,8 @@ pub struct Compression {
     /// Whether a client's messages may refer to earlier ones. If not, no connection holds what
     /// inflates between messages.
     pub client_context: bool,
-    /// Messages with fewer bytes are sent as they are: what compression could save is less than
-    /// what frame, TCP and IP add, and would cost as much time as a large one's start.
+    /// Messages with fewer bytes are sent as they are: what a compressor could take away from them
+    /// is less than what frame, TCP and IP add.
     pub least: usize,
 }
 
@@ -71,7 +71,7 @@ impl Default for Compression {
             client_window: WindowBits::MOST,
             server_context: true,
             client_context: true,
-            least: 64,
+            least: 16,
         }
     }
 }
