@@ -20,9 +20,20 @@ const ROOM_MOST: usize = 64 * 1024;
 /// Inflates the messages of a connection, one after the other.
 pub(crate) struct Inflater {
     stream: Inflate,
-    /// The stream has ended by a block that is marked as its last one (RFC 7692, 7.2.3.4). Another
-    /// one begins with the next byte, without a context: the compressor had to start anew.
-    ended: bool,
+    place: Place,
+}
+
+/// Where the stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Between messages: nothing has come of the next one. Should nothing come at all, it is
+    /// empty; its tail would only spoil the stream.
+    Between,
+    /// Within a message.
+    Within,
+    /// Behind a block that is marked as the last one (RFC 7692, 7.2.3.4). Another stream begins
+    /// with the next byte, without a context: the compressor had to start anew.
+    Ended,
 }
 
 /// Whether a stream may end within the bytes.
@@ -34,7 +45,7 @@ enum Ends {
 
 impl Inflater {
     pub(crate) fn new() -> Inflater {
-        Inflater { stream: spare::take_inflate(), ended: false }
+        Inflater { stream: spare::take_inflate(), place: Place::Between }
     }
 
     /// For connections without context takeover, when a message has ended.
@@ -65,9 +76,11 @@ impl Inflater {
         let mut length = message.len();
         let mut room = input.len().saturating_mul(EXPECTED_RATIO).clamp(ROOM_LEAST, ROOM_MOST);
         loop {
-            if self.ended && !input.is_empty() {
-                self.stream.reset(false);
-                self.ended = false;
+            if !input.is_empty() {
+                if self.place == Place::Ended {
+                    self.stream.reset(false);
+                }
+                self.place = Place::Within;
             }
             // A message is never longer than the limit here.
             let end = length.saturating_add(room).min(limit.saturating_add(1));
@@ -86,7 +99,7 @@ impl Inflater {
                 return Err(Rule::TooBig.into());
             }
             match status {
-                Ok(Status::StreamEnd) if ends == Ends::Allowed => self.ended = true,
+                Ok(Status::StreamEnd) if ends == Ends::Allowed => self.place = Place::Ended,
                 Ok(Status::StreamEnd) => return Err(Rule::Deflate.into()),
                 Ok(_) if length == end => room = room.saturating_mul(2),
                 Ok(_) if input.is_empty() => {}
@@ -103,12 +116,13 @@ impl Inflater {
     /// The end of a message. What has been left out at its end is put back, and must be no more
     /// than an empty block.
     pub(crate) fn finish(&mut self, message: &mut Vec<u8>, limit: usize) -> Result<(), Error> {
-        if self.ended {
+        if self.place != Place::Within {
             return Ok(());
         }
         let length = message.len();
         // If the tail says something, or ends something, a block was cut off.
         self.feed(&TAIL, Ends::Refused, message, limit, |_| Ok(()))?;
+        self.place = Place::Between;
         if message.len() > length { Err(Rule::Deflate.into()) } else { Ok(()) }
     }
 }
@@ -179,6 +193,17 @@ mod tests {
         assert_eq!(
             inflate(&[&last, &twice, &last], LIMIT),
             [hello(), Ok(b"HelloHello".to_vec()), hello()],
+        );
+    }
+
+    #[test]
+    fn a_message_of_no_bytes_is_empty_and_spoils_nothing() {
+        let fixed = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let empty = Ok(vec![]);
+        assert_eq!(
+            inflate(&[&[], &fixed, &[], &last, &[], &fixed], LIMIT),
+            [empty.clone(), hello(), empty.clone(), hello(), empty, hello()],
         );
     }
 

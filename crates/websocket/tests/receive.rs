@@ -229,6 +229,9 @@ fn compressed_messages_in_fragments() {
         events(&frames, LIMIT, deflate()),
         ["ping raw", "text Hello", "text Hello", "text not compressed"],
     );
+    let none =
+        [frame(0xc1, b""), frame(COMPRESSED | TEXT, b""), frame(0x80, b""), frame(0xc1, &hello)];
+    assert_eq!(events(&none, LIMIT, deflate()), ["text ", "text ", "text Hello"]);
     let marked = [frame(COMPRESSED | TEXT, &hello[..3]), frame(0xc0, &hello[3..])];
     assert_eq!(events(&marked, LIMIT, deflate()), ["error 1002 frame-reserved-bits"]);
 }
