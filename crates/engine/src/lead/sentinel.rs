@@ -27,13 +27,18 @@ impl<G: Gateway> Shared<G> {
             // Every call makes two turns: away and back.
             let calls = turn.wrapping_sub(seen) / 2;
             let per_tick = calls / (tick.as_millis() / TICK.as_millis()) as u64;
-            tick = if per_tick > QUICK_CALLS { LONG_TICK } else { TICK };
+            tick = match self.options.event_loop {
+                Some(_) => LOOP_TICK,
+                None if per_tick > QUICK_CALLS => LONG_TICK,
+                None => TICK,
+            };
             seen = turn;
             if turn & 1 == 1 && !changed {
                 // The same turn for a whole tick: the leader is stuck in an app.
                 let mut reactor = self.lock();
                 if let Lead::Thread(stuck) = reactor.lead
                     && self.turns.load(SeqCst) == turn
+                    && self.is_missed(&mut reactor)
                 {
                     self.hand_over(&mut reactor);
                     self.write_lines_of(reactor, stuck);
@@ -45,7 +50,9 @@ impl<G: Gateway> Shared<G> {
             {
                 return;
             }
-            quiet = if changed || turn & 1 == 1 { 0 } else { quiet + 1 };
+            // A loop that waits around us looks as if it were away.
+            let away = turn & 1 == 1 && self.options.event_loop != Some(EventLoop::Around);
+            quiet = if changed || away { 0 } else { quiet + 1 };
             if quiet > QUIET_TICKS {
                 self.sentinel_asleep.store(true, SeqCst);
                 while self.sentinel_asleep.load(SeqCst)
@@ -79,7 +86,7 @@ impl<G: Gateway> Shared<G> {
                 self.spread_the_end(&mut reactor);
                 return false;
             }
-            if (reactor.has_work() || reactor.signals)
+            if (reactor.has_work() || reactor.signals || reactor.reclaimed)
                 && let Some(next) = reactor.parked.pop()
             {
                 reactor.lead = Lead::Thread(next);
@@ -101,13 +108,27 @@ impl<G: Gateway> Shared<G> {
                 continue;
             }
             self.call_hub(&mut reactor);
+            if self.options.event_loop == Some(EventLoop::Around) && reactor.has_work() {
+                // The loop sees only that the poller is readable, and it has to stay so: we look
+                // for more now and then until it comes.
+                self.poller.kick();
+                drop(reactor);
+                thread::park_timeout(LOOP_TICK);
+                reactor = self.lock();
+                if reactor.lead != Lead::Sentinel {
+                    continue;
+                }
+            }
             reactor = self.poll(reactor, events).0;
         }
     }
 
     /// Writes the log lines of a thread that is stuck in an app: it may not live to do it.
     fn write_lines_of(&self, reactor: MutexGuard<'_, Reactor<G>>, stuck: usize) {
-        let lines = Arc::clone(&reactor.works[stuck].lines);
+        let lines = match reactor.works.get(stuck) {
+            Some(work) => Arc::clone(&work.lines),
+            None => Arc::clone(&reactor.loop_lines),
+        };
         drop(reactor);
         // A line that is being made will be written by who makes it.
         let written = lines.try_lock().map_or(Ok(()), |mut lines| lines.flush());
