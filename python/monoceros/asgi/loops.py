@@ -68,7 +68,7 @@ class ChainedSignals:
         super().close()  # type: ignore[misc]
 
 
-class EngineLoop(ChainedSignals, asyncio.SelectorEventLoop):
+class EngineLoop(ChainedSignals, asyncio.SelectorEventLoop):  # type: ignore[misc]
     """asyncio's loop, in which the engine waits."""
 
     def __init__(self) -> None:
