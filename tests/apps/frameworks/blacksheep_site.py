@@ -18,6 +18,7 @@ from blacksheep import (
     text,
 )
 from events import note
+
 from frameworks import shared
 
 site = shared.Site()

@@ -22,6 +22,7 @@ from django.http import (
 from django.urls import path
 from django.views.static import serve
 from events import note
+
 from frameworks import shared
 
 settings.configure(

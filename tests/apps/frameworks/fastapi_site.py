@@ -18,8 +18,9 @@ from fastapi import (
 )
 from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from frameworks import shared
 from starlette.requests import ClientDisconnect
+
+from frameworks import shared
 
 site = shared.Site()
 

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from events import note
-from frameworks import shared
 from litestar import Litestar, MediaType, Request, Response, WebSocket, get, post
 from litestar.background_tasks import BackgroundTask
 from litestar.datastructures import State, UploadFile
@@ -14,6 +13,8 @@ from litestar.logging import LoggingConfig
 from litestar.params import Body
 from litestar.response import Redirect, Stream
 from litestar.static_files import create_static_files_router
+
+from frameworks import shared
 
 site = shared.Site()
 

@@ -1,7 +1,6 @@
 """A site on Quart."""
 
 from events import note
-from frameworks import shared
 from quart import (
     Quart,
     Response,
@@ -11,6 +10,8 @@ from quart import (
     request,
     websocket,
 )
+
+from frameworks import shared
 
 site = shared.Site()
 app = Quart(__name__, static_folder=str(shared.static_folder()), static_url_path="/static")

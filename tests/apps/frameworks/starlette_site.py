@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from events import note
-from frameworks import shared
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +17,8 @@ from starlette.responses import (
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from frameworks import shared
 
 site = shared.Site()
 

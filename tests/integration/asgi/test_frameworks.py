@@ -6,7 +6,6 @@ fails keeps no other from running.
 
 import asyncio
 import hashlib
-import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from support.asgi import on_each_loop, serve_on, websocket_url
 from support.client import format_request
 from support.server import Server
 from support.serving import Serve
-from support.waiting import wait_for
 
 MIB = 1024 * 1024
 
