@@ -303,7 +303,8 @@ def test_a_site(serve: Serve, subtests: pytest.Subtests, framework: Framework, l
     app = f"frameworks.{framework.name}_site:app"
     server = serve_on(serve, loop, app, probe="/plain")
     server.allow_log("failed on purpose|broken in the middle")
-    # What BlackSheep says of a WebSocket for which it has no route.
+    # What Django says of a 404, and BlackSheep of a WebSocket for which it has no route.
+    server.allow_log("Not Found: /")
     server.allow_log("Exception while handling WebSocket.*Not found")
 
     async def all_checks() -> None:
