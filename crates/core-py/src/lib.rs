@@ -1,8 +1,12 @@
 //! The module `monoceros._core`: what of the engine Python sees. This file only declares it.
 
+mod asgi;
+mod body_writer;
 mod capi;
 mod engine;
 mod job;
+mod journal;
+mod place;
 mod process;
 mod scoreboard;
 mod tls;
@@ -29,9 +33,13 @@ mod _core {
     const SLOW: u32 = IncidentKind::Slow as u32;
 
     #[pymodule_export]
+    use crate::asgi::PyAsgiEngine;
+    #[pymodule_export]
     use crate::engine::PyEngine;
     #[pymodule_export]
     use crate::job::Job;
+    #[pymodule_export]
+    use crate::journal::{Request, Response, writes_access_format};
     #[pymodule_export]
     use crate::process::{become_subreaper, memory_file, set_parent_death_signal};
     #[pymodule_export]
@@ -39,5 +47,5 @@ mod _core {
     #[pymodule_export]
     use crate::tls::PyTlsStore;
     #[pymodule_export]
-    use crate::wsgi::{FileWrapper, Input, Request, Response, writes_access_format};
+    use crate::wsgi::{FileWrapper, Input};
 }

@@ -26,6 +26,10 @@
 mod finish;
 mod lanes;
 mod sentinel;
+mod streams;
+mod turn;
+
+pub use turn::Step;
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{
@@ -46,7 +50,7 @@ use crate::hub::Hub;
 use crate::lines::locked;
 use crate::listeners::Listeners;
 use crate::notice::{Report, Severity};
-use crate::options::Options;
+use crate::options::{EventLoop, Options};
 use crate::output::Written;
 use crate::poller::{Events, Poller};
 use crate::reactor::Reactor;
@@ -58,6 +62,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// every tick costs what requests could have had, and a longer one is enough.
 const QUICK_CALLS: u64 = 8;
 const LONG_TICK: Duration = Duration::from_millis(4);
+/// How long an event loop may be away while something waits for it: what a loop may need for a turn
+/// in which nobody blocks it.
+const LOOP_TICK: Duration = Duration::from_millis(10);
 /// From here on a request is slow.
 const SLOW: Span = Span::from_millis(1);
 /// Quiet ticks after which the sentinel goes to sleep: waking it costs a system call.
@@ -161,8 +168,11 @@ impl<G: Gateway> Engine<G> {
             reactor.hub = Some(Hub::new()?);
             reactor.lead = Lead::Sentinel;
         }
+        if let Some(event_loop) = options.event_loop {
+            reactor.join_loop(event_loop)?;
+        }
         let shared = Arc::new(Shared {
-            wakes: reactor.works.iter().map(|_| Condvar::new()).collect(),
+            wakes: (0..reactor.works.len().max(1)).map(|_| Condvar::new()).collect(),
             options,
             poller,
             reactor: Mutex::new(reactor),
@@ -513,6 +523,7 @@ impl<G: Gateway> Shared<G> {
             self.wakes[next].notify_one();
         } else {
             reactor.lead = Lead::Sentinel;
+            reactor.show_loop(false);
             self.sentinel_called.store(true, SeqCst);
             self.sentinel_asleep.store(false, SeqCst);
             self.wake_sentinel();

@@ -85,7 +85,9 @@ impl<G: Gateway> Reactor<G> {
         }
         let busy = matches!(self.lead, Lead::Sentinel)
             && self.board.fleet() > 1
-            && (self.all_works(|work| work.active) || self.hub.as_ref().is_some_and(Hub::is_late));
+            && (self.all_works(|work| work.active)
+                || self.hub.as_ref().is_some_and(Hub::is_late)
+                || self.options.event_loop.is_some());
         let takes = self.has_room() && !busy && !self.is_stuck();
         let refuses = self.note_crowd(takes);
         let armed = self.listeners.arm(takes || refuses, &self.poller);
