@@ -253,7 +253,7 @@ def test_a_trusted_proxy_behind_a_unix_socket(serve: Serve) -> None:
 
 def test_the_proxy_protocol(serve: Serve) -> None:
     """The client that it names holds for every request of its connection."""
-    server = serve("asgi_probes:app", "--proxy-protocol", probe=None)
+    server = serve("asgi_probes:app", "--proxy-protocol", "v1", probe=None)
     with server.connect() as connection:
         connection.send(b"PROXY TCP4 203.0.113.7 192.0.2.9 4711 443\r\n")
         for _ in range(2):
