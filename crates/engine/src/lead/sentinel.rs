@@ -114,7 +114,10 @@ impl<G: Gateway> Shared<G> {
 
     /// Writes the log lines of a thread that is stuck in an app: it may not live to do it.
     fn write_lines_of(&self, reactor: MutexGuard<'_, Reactor<G>>, stuck: usize) {
-        let lines = Arc::clone(&reactor.works[stuck].lines);
+        let lines = match reactor.works.get(stuck) {
+            Some(work) => Arc::clone(&work.lines),
+            None => Arc::clone(&reactor.loop_lines),
+        };
         drop(reactor);
         // A line that is being made will be written by who makes it.
         let written = lines.try_lock().map_or(Ok(()), |mut lines| lines.flush());
