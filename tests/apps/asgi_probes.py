@@ -89,7 +89,8 @@ async def read(receive: Receive) -> bytes:
     content = b""
     while True:
         message = await receive()
-        assert message["type"] == "http.request", message
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client has left in its body")
         content += message.get("body", b"")
         if not message.get("more_body"):
             return content
@@ -534,7 +535,11 @@ async def recover(scope: Scope, receive: Receive, send: Send) -> None:
 @route("/hints")
 async def hints(scope: Scope, receive: Receive, send: Send) -> None:
     """Before the start, as servers of old want it, and behind it, as the specification says."""
-    assert "http.response.early_hint" in scope["extensions"]
+    offered = "http.response.early_hint" in scope["extensions"]
+    assert offered == (scope["http_version"] != "1.0")
+    if not offered:
+        await answer(send, b"not offered")
+        return
     hint = {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b>"]}
     if query(scope, "when") == "before":
         await send(hint)

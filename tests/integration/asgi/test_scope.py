@@ -30,8 +30,9 @@ KEYS = {
     "extensions",
 }
 
-#: Of our own peer, who is a proxy that counts, or is not.
-STRANGER = ("--forwarded-allow-ips", "192.0.2.1")
+#: Our own peer is a proxy that counts, and sets this field; or is not one.
+TRUSTED = ("--trusted-proxy-headers", "x-forwarded-for")
+STRANGER = (*TRUSTED, "--forwarded-allow-ips", "192.0.2.1")
 
 
 def of(value: str) -> list[str]:
@@ -224,7 +225,7 @@ PROXY = [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")]
 
 
 def test_behind_a_proxy_that_is_trusted(serve: Serve) -> None:
-    server = serve("asgi_probes:app")
+    server = serve("asgi_probes:app", *TRUSTED)
     with server.connect() as connection:
         found = scope_on(connection, fields=PROXY)
         assert found["client"][0] == "203.0.113.7"
@@ -245,7 +246,7 @@ def test_behind_a_stranger(serve: Serve) -> None:
 
 
 def test_a_trusted_proxy_behind_a_unix_socket(serve: Serve) -> None:
-    server = serve("asgi_probes:app", bind="unix:site.sock")
+    server = serve("asgi_probes:app", *TRUSTED, bind="unix:site.sock")
     found = scope(server, fields=PROXY)
     assert found["client"][0] == "203.0.113.7"
     assert found["scheme"] == "https"
