@@ -108,6 +108,17 @@ impl<G: Gateway> Shared<G> {
                 continue;
             }
             self.call_hub(&mut reactor);
+            if self.options.event_loop == Some(EventLoop::Around) && reactor.has_work() {
+                // The loop sees only that the poller is readable, and it has to stay so: we look
+                // for more now and then until it comes.
+                self.poller.kick();
+                drop(reactor);
+                thread::park_timeout(LOOP_TICK);
+                reactor = self.lock();
+                if reactor.lead != Lead::Sentinel {
+                    continue;
+                }
+            }
             reactor = self.poll(reactor, events).0;
         }
     }

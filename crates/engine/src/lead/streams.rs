@@ -130,8 +130,6 @@ impl<G: Gateway> Engine<G> {
         reactor.connections.note(connection.key, noted);
         let counted = seat.map_or(reactor.cells(), |seat| seat.index());
         reactor.give_back(connection, exchange, pushed, outcome, counted, None);
-        if reactor.waiting {
-            self.shared.poller.kick();
-        }
+        self.shared.call_loop(reactor);
     }
 }
