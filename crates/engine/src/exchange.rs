@@ -268,9 +268,9 @@ impl<G: Gateway> Exchange<G> {
         self.output.clear();
     }
 
-    /// Bytes of the output that wait in memory.
-    pub fn held(&self) -> usize {
-        self.output.in_memory()
+    /// Bytes of the output that the socket has not taken; files are not among them.
+    pub fn waiting(&self) -> usize {
+        self.output.waiting()
     }
 
     /// There is output that the socket has not taken.

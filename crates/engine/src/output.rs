@@ -101,6 +101,13 @@ impl Output {
         self.bytes.len() - self.sent + segments
     }
 
+    /// Bytes that wait, whoever else keeps them in memory; files are not among them.
+    pub fn waiting(&self) -> usize {
+        let segments: usize =
+            self.segments.iter().filter_map(Segment::memory).map(<[u8]>::len).sum();
+        self.bytes.len() - self.sent + segments
+    }
+
     /// Forget everything, keep the room that usual responses need.
     pub fn clear(&mut self) {
         self.bytes.clear();

@@ -269,7 +269,7 @@ impl<G: Gateway> Stream<G> {
                     {
                         connection.stalls = 0;
                     }
-                    return Flow::Blocked(self.exchange.output.in_memory());
+                    return Flow::Blocked(self.exchange.output.waiting());
                 }
                 Ok(Written::TurnOver) => {}
                 Err(_) => return Flow::Gone,

@@ -31,7 +31,13 @@ settings.configure(
     ROOT_URLCONF=__name__,
     SECRET_KEY="for tests",
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-    LOGGING_CONFIG="logging.config.dictConfig",
+    # By default Django writes errors to the console only while DEBUG is on.
+    LOGGING={
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+        "loggers": {"django.request": {"handlers": ["stderr"], "level": "ERROR"}},
+    },
 )
 site = shared.Site()
 ready = "ready"

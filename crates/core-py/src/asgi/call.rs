@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use monoceros_engine::{Class, Flow, Outcome, Stream};
 use monoceros_http1::{Method, ResponseHead, Status, Version, error_response};
+use pyo3::create_exception;
 use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -179,16 +180,23 @@ fn is_done(future: &Bound<'_, PyAny>) -> bool {
     future.call_method0("done").and_then(|done| done.is_truthy()).unwrap_or(true)
 }
 
-/// The peer cannot be reached any more: an OSError, as ASGI has it since 2.4.
+create_exception!(
+    monoceros._core,
+    ClientDisconnected,
+    PyConnectionResetError,
+    "The client cannot be reached any more: what `send` raises then, an OSError since ASGI 2.4."
+);
+
+/// The peer cannot be reached any more.
 pub fn peer_gone() -> PyErr {
-    PyConnectionResetError::new_err("the client has closed its connection")
+    ClientDisconnected::new_err("the client has closed its connection")
 }
 
 impl State {
     /// Whether the app may send more; None while the peer has to read first.
     fn room<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         if self.stream.is_open() && !self.stream.is_broken() {
-            let waits = self.blocked && self.stream.exchange.held() > LOW_WATER;
+            let waits = self.blocked && self.stream.exchange.waiting() > LOW_WATER;
             return Ok((!waits).then(|| py.None().into_bound(py)));
         }
         if self.response == Response::Over && !self.disconnected {

@@ -13,7 +13,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use crate::asgi::call::{Call, Response, State, peer_gone};
 use crate::body_writer::{BodyWriter, ShortBody};
 use crate::capi::get;
-use crate::journal::INFO;
+use crate::journal::WARNING;
 use crate::process::os_error;
 
 /// The next message for the app; None: it has to wait.
@@ -69,7 +69,7 @@ pub fn refuse(py: Python<'_>, call: &Call, state: &mut State, status: Status, te
     let peer = state.stream.peer_name();
     let code = status.code();
     let text = format!("Invalid request from ip={peer}: {text}: {code}");
-    call.server.asgi.journal.say(py, INFO, &text, None);
+    call.server.asgi.journal.say(py, WARNING, &text, None);
     state.fail(&call.server, status);
 }
 

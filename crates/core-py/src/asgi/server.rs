@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::asgi::awaitable::{Done, Pending, Wanted};
-use crate::asgi::call::{Call, Callables, Response, State, wake};
+use crate::asgi::call::{Call, Callables, ClientDisconnected, Response, State, wake};
 use crate::asgi::messages::Words;
 use crate::asgi::scope::{Kind, Peer, Scopes};
 use crate::asgi::task::Tasks;
@@ -604,7 +604,7 @@ impl Server {
 fn comes_from_the_peer(py: Python<'_>, error: &PyErr) -> bool {
     let mut error = Some(error.clone_ref(py));
     while let Some(current) = error {
-        if current.is_instance_of::<pyo3::exceptions::PyOSError>(py) {
+        if current.is_instance_of::<ClientDisconnected>(py) {
             return true;
         }
         let name = current.get_type(py).name();

@@ -49,6 +49,7 @@ enum Phase {
 /// One WebSocket.
 pub struct Conversation {
     phase: Phase,
+    connect_told: bool,
     /// What was asked for, for the log: the head is not kept.
     pub target: Box<str>,
     accept: [u8; ACCEPT_LENGTH],
@@ -95,6 +96,7 @@ pub fn asked(exchange: &Exchange<Asgi>, asgi: &Asgi) -> Asked {
         Ok(Some(upgrade)) => {
             let conversation = Conversation {
                 phase: Phase::Asked,
+                connect_told: false,
                 target: String::from_utf8_lossy(head.target.of(bytes)).into(),
                 accept: accept_key(upgrade.key),
                 agreement: asgi
@@ -156,8 +158,12 @@ pub fn next_message<'py>(
     let (over, gone) = (state.response == Response::Over, state.disconnected);
     let (conversation, _) = parts(state)?;
     match conversation.phase {
-        Phase::Asked => {
-            conversation.phase = Phase::Connecting;
+        // An app may accept before it asks.
+        _ if !conversation.connect_told => {
+            conversation.connect_told = true;
+            if conversation.phase == Phase::Asked {
+                conversation.phase = Phase::Connecting;
+            }
             let words = &call.server.asgi.words;
             let message = PyDict::new(py);
             set(&message, &words.kind, words.websocket_connect.bind(py))?;
@@ -201,7 +207,8 @@ fn pump(py: Python<'_>, call: &Call, state: &mut State) -> PyResult<()> {
     let mut scratch = server.asgi.scratch();
     loop {
         let (conversation, exchange) = parts(state)?;
-        if conversation.is_full(server.asgi.websockets.max_queue) || exchange.held() > HIGH_WATER {
+        if conversation.is_full(server.asgi.websockets.max_queue) || exchange.waiting() > HIGH_WATER
+        {
             break;
         }
         if !conversation.unread.is_empty() {
@@ -369,7 +376,7 @@ pub fn send(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyRe
     let phase = parts(state)?.0.phase;
     match (kind, phase) {
         ("websocket.send", Phase::Open) => send_message(call, state, message),
-        (_, Phase::Ended) if state.disconnected => Err(peer_gone()),
+        (_, Phase::Ended) if state.disconnected || kind != "websocket.close" => Err(peer_gone()),
         (_, Phase::Asked | Phase::Connecting) if state.disconnected => Err(peer_gone()),
         ("websocket.accept", Phase::Asked | Phase::Connecting) => accept(call, state, message),
         ("websocket.close", Phase::Asked | Phase::Connecting) => {
