@@ -28,9 +28,8 @@ _GOLDEN = "integration/test_golden.py::test_the_same_requests_have_the_same_answ
 _PREFACE = "integration/test_proxy_protocol.py"
 _POOL = "integration/test_dirty_processes.py"
 _SLOW = "integration/test_slow_clients.py"
+_ASGI = "integration/asgi/test_asgi_flaws.py"
 _LIFE = "integration/asgi/test_life.py"
-_NO_CLASS = "unit/config/test_config_classes.py::test_classes_that_are_not_there_yet_are_named"
-_NO_ASGI = "there is no such worker class yet: the server says so and does not start"
 _CONTROL = "integration/test_control.py"
 _CONTROL_SOCKET = "integration/test_control_socket.py"
 _NO_HTTP2 = "HTTP/2 is not there yet: the setting says so"
@@ -460,14 +459,29 @@ FLAWS: tuple[Flaw, ...] = (
             f"{_LIFE}::test_an_exception_in_the_start_ends_the_server_with_on",
         ),
     ),
-    Flaw(55, "the scope of `asgi` has wrong addresses and paths", _NO_ASGI, (_NO_CLASS,)),
+    Flaw(
+        55,
+        "the scope of `asgi` has wrong addresses and paths",
+        "the server of a unix socket is its path, a target in absolute form a path; "
+        "`connection: close` of an app is followed",
+        (
+            f"{_ASGI}::test_the_server_of_a_unix_socket_is_its_path",
+            f"{_ASGI}::test_a_target_in_absolute_form_is_a_path",
+            f"{_ASGI}::test_an_app_may_close_the_connection",
+        ),
+    ),
     Flaw(
         56,
         "refused requests leave no line in the access log",
         "they are in both logs, with the reason",
         ("integration/test_refused_requests.py::test_refused_requests_are_in_both_logs",),
     ),
-    Flaw(57, "WebSocket frames are unmasked byte by byte in Python", _NO_ASGI, (_NO_CLASS,)),
+    Flaw(
+        57,
+        "WebSocket frames are unmasked byte by byte in Python",
+        "natively, with compression and pings",
+        (f"{_ASGI}::test_websockets_are_compressed_and_pinged",),
+    ),
     Flaw(
         58,
         "an IPv6 Host over a unix socket gives a wrong name and port; IPv6 listeners are logged "

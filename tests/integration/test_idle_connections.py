@@ -69,9 +69,10 @@ def test_ten_thousand_idle_connections(serve: Serve, threads: int) -> None:
 
 
 @pytest.mark.usefixtures("many_descriptors")
-def test_connections_beyond_worker_connections_wait(serve: Serve) -> None:
+@pytest.mark.parametrize("app", ["probes:app", "asgi_life:app"])
+def test_connections_beyond_worker_connections_wait(serve: Serve, app: str) -> None:
     """A full worker accepts no more; who waits is served when there is room."""
-    server = serve("probes:app", "--worker-connections", "10", "--keep-alive", "30")
+    server = serve(app, "--worker-connections", "10", "--keep-alive", "30")
     with contextlib.ExitStack() as stack:
         full = [stack.enter_context(server.connect()) for _ in range(10)]
         for connection in full:

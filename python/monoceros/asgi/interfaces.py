@@ -29,6 +29,14 @@ class Kind(enum.Enum):
 
 def kind_of(app: Callable[..., Any]) -> Kind:
     """What `app` is."""
+    try:
+        return _look_at(app)
+    except Exception:
+        # An object may answer to any attribute with an exception of its own, and still be an app.
+        return Kind.UNKNOWN
+
+
+def _look_at(app: Callable[..., Any]) -> Kind:
     if inspect.isclass(app):
         return _kind_of_class(app)
     # As an attribute, too: a class may give each instance a method of its own (Sentry's does).
@@ -105,14 +113,19 @@ def _binds(signature: inspect.Signature, count: int) -> bool:
 
 def refuse_what_nobody_serves(kind: Kind, app: Any) -> None:
     """Raises AppImportError for apps that no worker class serves."""
-    name = getattr(app, "__qualname__", type(app).__qualname__)
     if kind is Kind.ASGI_2:
         raise AppImportError(
-            f"The app {name!r} is an ASGI 2 app, called with the scope alone, and only ASGI 3 is "
-            "served: wrap it in asgiref.compatibility.guarantee_single_callable"
+            f"The app {name_of(app)!r} is an ASGI 2 app, called with the scope alone, and only "
+            "ASGI 3 is served: wrap it in asgiref.compatibility.guarantee_single_callable"
         )
     if kind is Kind.CLASS:
         raise AppImportError(
-            f"The app {name!r} is a class whose instances are ASGI apps: name an instance, "
-            f"or let the server make one with {name}()"
+            f"The app {name_of(app)!r} is a class whose instances are ASGI apps: name an instance, "
+            f"or let the server make one with {name_of(app)}()"
         )
+
+
+def name_of(app: Any) -> str:
+    """What an app is called in a message: its own name, or its class's."""
+    named = inspect.isclass(app) or inspect.isroutine(app)
+    return str(app.__qualname__ if named else type(app).__qualname__)

@@ -12,7 +12,7 @@ Rules:
 
 from typing import Any, Final
 
-from monoceros.asgi.interfaces import Kind, kind_of, refuse_what_nobody_serves
+from monoceros.asgi.interfaces import Kind, kind_of, name_of, refuse_what_nobody_serves
 from monoceros.errors import AppImportError
 
 #: What an app is called where it does not fit.
@@ -25,7 +25,7 @@ def class_for(worker_class: type[Any], cfg: Any, app: Any) -> type[Any]:
     Raises AppImportError where neither does.
     """
     served = getattr(worker_class, "interface", None)
-    if served is None or getattr(app, "is_broken", False):
+    if served is None or getattr(type(app), "is_broken", False):
         return worker_class
     kind = kind_of(app)
     refuse_what_nobody_serves(kind, app)
@@ -40,7 +40,6 @@ def class_for(worker_class: type[Any], cfg: Any, app: Any) -> type[Any]:
 
 
 def _misfit(kind: Kind, cfg: Any, app: Any) -> str:
-    name = getattr(app, "__qualname__", type(app).__qualname__)
     fitting = "asgi" if kind is Kind.ASGI else "sync or gthread"
     if "worker_class" in cfg.given:
         said = f"worker_class {cfg.worker_class_str!r}"
@@ -48,4 +47,4 @@ def _misfit(kind: Kind, cfg: Any, app: Any) -> str:
     else:
         said = f"interface = {cfg.interface!r}"
         way_out = f"set it to {kind.value!r}, or to 'auto' and let the app decide"
-    return f"The app {name!r} is {_NAMES[kind]}, which {said} does not serve: {way_out}"
+    return f"The app {name_of(app)!r} is {_NAMES[kind]}, which {said} does not serve: {way_out}"

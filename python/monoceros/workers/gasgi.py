@@ -1,10 +1,12 @@
 """The `asgi` worker: an event loop that runs the app, and the engine's connections in it.
 
-Its life: the loop is made, the app's lifespan starts, the engine is made, READY; it serves; when it
-is told to end the engine drains, the lifespan ends, what the app has left is cancelled, the loop is
-closed.
+Its life: the loop is made, the app is loaded and its lifespan starts, the engine is made, READY; it
+serves; when it is told to end the engine drains, the lifespan ends, what the app has left is
+cancelled, the loop is closed.
 
 Rules:
+- The loop is the current one before the app is imported, because apps make things at import that
+  belong to it; where the app is what decides that there is a loop, it is made after that.
 - There is one thread. On asyncio's loop the engine waits for the loop; under uvloop it is one of
   the loop's descriptors.
 - The loop beats: `timeout` says how long it may not have turned, not how long a request may take.
@@ -63,7 +65,7 @@ class ASGIWorker(EngineWorker):
     }
 
     # Defaults here and not in a constructor: a worker may become one of this class.
-    loop: asyncio.AbstractEventLoop
+    loop: Any = None
     lifespan: Lifespan | None = None
     asgi: Any = None
     _beating: asyncio.TimerHandle | None = None
@@ -129,9 +131,7 @@ class ASGIWorker(EngineWorker):
         self.booted = False  # an app that does not start is a boot failure
         self.state: dict[str, Any] = {}
         self.asgi = self.wsgi.asgi if isinstance(self.wsgi, BrokenApp) else self.wsgi
-        self.loop = make_loop(self.cfg.asgi_loop, self.log)
-        asyncio.set_event_loop(self.loop)
-        self._wake_loop_for_signals()
+        self._make_loop()
         try:
             self._start_lifespan()
             super().run()
@@ -142,8 +142,17 @@ class ASGIWorker(EngineWorker):
             if not self.aborted:
                 self._close_loop()
 
-    def _wake_loop_for_signals(self) -> None:
-        """While the engine is not there, a signal wakes the loop through a pipe."""
+    def load_wsgi(self) -> None:
+        """Import the app, with its loop at hand."""
+        self._make_loop()
+        super().load_wsgi()
+
+    def _make_loop(self) -> None:
+        if self.loop is not None:
+            return
+        self.loop = make_loop(self.cfg.asgi_loop, self.log)
+        asyncio.set_event_loop(self.loop)
+        # While the engine is not there, a signal wakes the loop through a pipe.
         self.PIPE = list(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))  # type: ignore[misc]
         self.loop.add_reader(self.PIPE[0], os.read, self.PIPE[0], 4096)
         signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)

@@ -196,6 +196,30 @@ def test_a_subclass_by_gunicorns_name(serve: Serve) -> None:
         wait_for(lambda: server.events("beat")[-1]["connections"] == 1, 20.0, "a beat that tells")
 
 
+AT_IMPORT = """
+import asyncio
+
+HERE = asyncio.get_event_loop()
+QUEUE = asyncio.Queue()
+HERE.call_soon(QUEUE.put_nowait, "made at import")
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    text = await QUEUE.get() if HERE is asyncio.get_running_loop() else "another loop"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": text.encode()})
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("option", [("-k", "asgi"), ("--interface", "asgi")], ids=" ".join)
+def test_the_loop_is_there_before_the_app_is_imported(
+    serve: Serve, option: tuple[str, str], loop: str
+) -> None:
+    server = serve("own:app", *option, "--asgi-loop", loop, files={"own.py": AT_IMPORT}, probe=None)
+    assert server.wait_answer().text == "made at import"
+
+
 HOOKED = """
 def pre_fork(server, worker):
     worker.given = "by pre_fork"

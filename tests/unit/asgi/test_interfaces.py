@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from monoceros.asgi.interfaces import Kind, kind_of, refuse_what_nobody_serves
+from monoceros.config import Config
 from monoceros.errors import AppImportError
+from monoceros.workers.choice import class_for
+from monoceros.workers.sync import SyncWorker
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
@@ -62,6 +65,15 @@ class OfInstance:
         self.__call__ = asgi
 
 
+class Touchy:
+    """As settings objects are that look up whatever they are asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return {}[name]
+
+    def __call__(self, environ: Any, start_response: Any) -> Any: ...
+
+
 class Endpoint:
     """As Starlette's endpoints are: made anew for each request, and awaited."""
 
@@ -113,6 +125,12 @@ class Asgi2Class:
 )
 def test_kinds(app: Any, kind: Kind) -> None:
     assert kind_of(app) is kind
+
+
+def test_an_app_that_does_not_bear_to_be_looked_at_is_served_as_ever() -> None:
+    app = Touchy()
+    assert kind_of(app) in (Kind.UNKNOWN, Kind.WSGI)
+    assert class_for(SyncWorker, Config(), app) is SyncWorker
 
 
 def test_frameworks() -> None:

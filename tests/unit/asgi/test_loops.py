@@ -174,7 +174,7 @@ class TestClosing:
         assert "run still" in caplog.text
         assert not loop.is_closed(), "its threads may want to tell it something"
         ends.set()
-        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.run_until_complete(asyncio.wait(asyncio.all_tasks(loop)))
 
     def test_a_generator_is_closed(self, loop: asyncio.AbstractEventLoop) -> None:
         noted: list[str] = []
