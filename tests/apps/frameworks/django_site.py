@@ -31,7 +31,13 @@ settings.configure(
     ROOT_URLCONF=__name__,
     SECRET_KEY="for tests",
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-    LOGGING_CONFIG="logging.config.dictConfig",
+    # Beside Django's own configuration, which with DEBUG off mails errors and does nothing else.
+    LOGGING={
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"]},
+    },
 )
 site = shared.Site()
 ready = "ready"
