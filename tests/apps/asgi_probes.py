@@ -551,7 +551,11 @@ async def hints(scope: Scope, receive: Receive, send: Send) -> None:
 
 @route("/trailers")
 async def trailers(scope: Scope, receive: Receive, send: Send) -> None:
-    assert "http.response.trailers" in scope["extensions"]
+    offered = "http.response.trailers" in scope["extensions"]
+    assert offered == (scope["http_version"] != "1.0")
+    if not offered:
+        await answer(send, b"somebody")
+        return
     fields = [(b"trailer", b"x-sum, x-more")]
     if query(scope, "length"):
         fields.append((b"content-length", b"8"))

@@ -137,7 +137,7 @@ async def close(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await say(send, "too late")
     except (OSError, RuntimeError) as error:
-        note("refused", error=type(error).__name__, is_os_error=isinstance(error, OSError))
+        note("refused", error=type(error).__name__)
     await until_left(receive)
 
 

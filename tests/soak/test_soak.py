@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from support.mixed import SCENES, Mixed
+from support.mixed import ASGI_SCENES, SCENES, Mixed, Scene
 from support.serving import Serve
 from support.waiting import wait_for
 
@@ -31,28 +31,41 @@ def resident(pid: int) -> int:
     return int(psutil.Process(pid).memory_info().rss)
 
 
+#: What is served, by name: the options and the app; and what its clients do.
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, Scene]]] = {
+    "sync": (("--threads", "1", "probes:app"), SCENES),
+    "threads": (("--threads", "4", "probes:app"), SCENES),
+    "asyncio": (("--asgi-loop", "asyncio", "asgi_mixed:app"), ASGI_SCENES),
+    "uvloop": (("--asgi-loop", "uvloop", "asgi_mixed:app"), ASGI_SCENES),
+}
+
+
+def long(kind: str) -> object:
+    """A part of `make soak`."""
+    share = LONG / len(KINDS)
+    marks = [pytest.mark.soak, pytest.mark.timeout(LONG + 120)]
+    return pytest.param(share, kind, id=kind, marks=marks)
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize(
-    ("seconds", "threads"),
+    ("seconds", "kind"),
     [
-        pytest.param(SHORT, 1, id="short"),
-        pytest.param(
-            LONG / 2, 1, id="sync", marks=[pytest.mark.soak, pytest.mark.timeout(LONG + 120)]
-        ),
-        pytest.param(
-            LONG / 2, 4, id="threads", marks=[pytest.mark.soak, pytest.mark.timeout(LONG + 120)]
-        ),
+        pytest.param(SHORT, "sync", id="short"),
+        pytest.param(SHORT, "uvloop", id="short-asgi"),
+        *map(long, KINDS),
     ],
 )
 def test_nothing_grows(
-    serve: Serve, figures: Callable[[str], None], seconds: float, threads: int
+    serve: Serve, figures: Callable[[str], None], seconds: float, kind: str
 ) -> None:
-    server = serve("probes:app", "--threads", str(threads), workers=2)
+    (*options, app), scenes = KINDS[kind]
+    server = serve(app, *options, workers=2)
     pids = server.wait_ready()
     before = server.descriptor_counts()
     samples: list[tuple[float, dict[int, int]]] = []
     started = time.monotonic()
-    with Mixed(server.address) as mixed:
+    with Mixed(server.address, scenes=scenes) as mixed:
 
         def over() -> bool:
             """Takes a sample about every half second."""
@@ -65,7 +78,7 @@ def test_nothing_grows(
     warm = min(seconds * WARMING, WARMING_MOST)
     kept = [memory for moment, memory in samples if moment >= warm]
     quarter = max(len(kept) // 4, 1)
-    figures(f"load for {seconds:g} s, {threads} threads: {sum(mixed.played.values())} scenes")
+    figures(f"load for {seconds:g} s, {kind}: {sum(mixed.played.values())} scenes")
     figures("  " + ", ".join(f"{name} {count}" for name, count in sorted(mixed.played.items())))
     growth = {}
     for pid in pids:
@@ -78,7 +91,7 @@ def test_nothing_grows(
             f"the end, {highest / MIB:.2f} MiB at most"
         )
     assert not mixed.faults, f"{len(mixed.faults)} faults, first: {mixed.faults[:5]}"
-    assert set(mixed.played) == set(SCENES)
+    assert set(mixed.played) == set(scenes)
     assert server.workers() == pids
     assert max(growth.values()) <= GROWTH_BOUND, growth
 

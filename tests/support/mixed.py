@@ -10,10 +10,11 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from support.client import Address, Connection, chunked, format_request
+from support.frames import BINARY, RawSocket, close, frame
 
 Scene = Callable[[Address, random.Random], None]
 
@@ -139,10 +140,31 @@ def generators(address: Address, dice: random.Random) -> None:
         assert response.body == b"x" * 20 and response.framing == "close"
 
 
+def sockets(address: Address, dice: random.Random) -> None:
+    """WebSockets with messages of all sizes, deflated or not, that end well or not at all."""
+    offer = {"Sec_WebSocket_Extensions": "permessage-deflate"} if dice.random() < 0.5 else {}
+    with RawSocket.open(address, "/echo", BOUND, **offer) as socket:
+        for _ in range(dice.randint(0, 10)):
+            content = dice.randbytes(dice.choice((1, 100, 1000, 70_000)))
+            socket.send(frame(BINARY, content))
+            found = socket.read_frame()
+            assert found.opcode == BINARY
+            assert found.rsv1 or found.payload == content
+        if dice.random() < 0.5:
+            socket.send(close(1000))
+            assert socket.read_close().code == 1000
+
+
+#: The scenes of a server whose app speaks ASGI.
+ASGI_SCENES: dict[str, Scene] = {**SCENES, "sockets": sockets}
+
+
 class Mixed:
     """A thread for every kind of client, until the context ends."""
 
-    def __init__(self, address: Address, pause: float = 0.01) -> None:
+    def __init__(
+        self, address: Address, pause: float = 0.01, scenes: Mapping[str, Scene] = SCENES
+    ) -> None:
         self._address = address
         self._pause = pause
         self._stop = threading.Event()
@@ -150,7 +172,7 @@ class Mixed:
         self.faults: list[str] = []
         self._threads = [
             threading.Thread(target=self._play, args=(name, each), daemon=True)
-            for name, each in SCENES.items()
+            for name, each in scenes.items()
         ]
 
     def _play(self, name: str, each: Scene) -> None:

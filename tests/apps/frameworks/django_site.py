@@ -31,12 +31,12 @@ settings.configure(
     ROOT_URLCONF=__name__,
     SECRET_KEY="for tests",
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-    # By default Django writes errors to the console only while DEBUG is on.
+    # Beside Django's own configuration, which with DEBUG off mails errors and does nothing else.
     LOGGING={
         "version": 1,
         "disable_existing_loggers": False,
-        "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-        "loggers": {"django.request": {"handlers": ["stderr"], "level": "ERROR"}},
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"]},
     },
 )
 site = shared.Site()
