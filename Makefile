@@ -28,6 +28,8 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock) \
 	$(shell find crates -name '*.rs' -o -name '*.toml' -o -name build.rs)
 
+ECHO_LOAD := target/release/echo-load
+
 # Requirements of the extras named in EXTRAS, one a line, from pyproject.toml.
 EXTRAS := test lint
 REQUIREMENTS = import sys, tomllib; \
@@ -92,8 +94,13 @@ docs: $(VENV)/.requirements # Make docs/settings.md and docs/compat.md from the 
 	PYTHONPATH=python $(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/.built # Measure us beside our peers; QUICK=1 for a short run, ARGS="--only plain" for a part
+bench: $(VENV)/.built $(ECHO_LOAD) # Measure us beside our peers; QUICK=1 for a short run, ARGS="--only asgi" for a part
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
+# The load of WebSocket messages.
+$(ECHO_LOAD): $(VENV)/.requirements $(wildcard benchmarks/echo-load/Cargo.toml benchmarks/echo-load/src/*.rs)
+	cargo build --quiet --release --package monoceros-echo-load
+	@touch $@
 
 .PHONY: fuzz
 fuzz: $(VENV)/.requirements # Fuzz the parsers; ARGS go to fuzz/run
