@@ -91,9 +91,7 @@ class TestAliases:
     "name",
     [
         "eventlet",
-        "asgi",
         "gunicorn.workers.geventlet.EventletWorker",
-        "gunicorn.workers.gasgi.ASGIWorker",
     ],
 )
 def test_classes_that_are_not_there_yet_are_named(name: str) -> None:

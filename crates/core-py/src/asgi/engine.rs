@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use monoceros_engine::clock::Span;
 use monoceros_engine::{AppThread, Engine, EventLoop, Step};
+use monoceros_websocket::{Compression, WindowBits};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::asgi::scope::Scopes;
-use crate::asgi::server::{Asgi, Server};
+use crate::asgi::server::{Asgi, Server, WebSockets};
 use crate::engine::{AccessLines, access_of, engine_options, grace, option, server_field};
 use crate::journal::Journal;
 use crate::place::places;
@@ -21,6 +22,30 @@ use crate::tls::PyTlsStore;
 /// What is done in one turn before the loop has its own: a client that sends without a pause must
 /// not keep others from theirs.
 const STEPS: u32 = 512;
+
+/// The window of what is compressed, and how much is collected before it is written: a connection
+/// that compresses costs some 30 KiB then, and little is saved by more.
+const WINDOW: u8 = 12;
+const MEMORY_LEVEL: u8 = 5;
+
+fn websockets(options: &Bound<'_, PyDict>) -> PyResult<WebSockets> {
+    let window = WindowBits::new(WINDOW).unwrap_or(WindowBits::MOST);
+    let compression = Compression {
+        memory_level: MEMORY_LEVEL,
+        server_window: window,
+        client_window: window,
+        ..Compression::default()
+    };
+    let deflates: bool = option(options, "websocket_deflate")?;
+    Ok(WebSockets {
+        compression: deflates.then_some(compression),
+        max_message_size: match option(options, "websocket_max_message_size")? {
+            0 => usize::MAX,
+            limit => limit,
+        },
+        max_queue: option::<usize>(options, "websocket_max_queue")?.max(1),
+    })
+}
 
 /// A worker's engine, for an event loop.
 #[pyclass(frozen, name = "AsgiEngine", module = "monoceros._core")]
@@ -64,7 +89,18 @@ impl PyAsgiEngine {
         let journal = Journal { observer, access, log };
         let server_name = server_field(options)?;
         let patience = option(options, "disconnect_grace")?;
-        let asgi = Asgi::new(py, app, event_loop, journal, server_name, patience, explain, scopes)?;
+        let websockets = websockets(options)?;
+        let asgi = Asgi::new(
+            py,
+            app,
+            event_loop,
+            journal,
+            server_name,
+            patience,
+            explain,
+            websockets,
+            scopes,
+        )?;
         let board = Arc::clone(&scoreboard.get().board);
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         let thread = Mutex::new(Some(Box::new(engine.loop_thread())));
@@ -132,7 +168,7 @@ impl PyAsgiEngine {
                 Step::Signals => py.check_signals()?,
                 Step::Notices(notices) => asgi.journal.notices(py, notices),
                 Step::Release(()) => {}
-                Step::Drains => {}
+                Step::Drains => self.server.drain(py)?,
                 Step::Done => return Ok(()),
                 Step::Claim => {
                     py.detach(|| engine.claim(thread));

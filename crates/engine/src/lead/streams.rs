@@ -50,6 +50,16 @@ impl<G: Gateway> Engine<G> {
         connection.watch >= Watch::Input || self.shared.lock().watch(connection, Watch::Input)
     }
 
+    /// Whether the deadline that runs for it is of this class.
+    pub fn has_deadline(&self, stream: &Stream<G>, class: Class) -> bool {
+        stream.key().is_some_and(|key| self.shared.lock().connections.has_deadline(key, class))
+    }
+
+    /// The worker accepts no more and finishes what it has.
+    pub fn is_draining(&self) -> bool {
+        self.shared.lock().draining.is_some()
+    }
+
     /// What the app waited for has come.
     pub fn unexpect(&self, stream: &Stream<G>) {
         if let Some(key) = stream.key() {
@@ -77,6 +87,7 @@ impl<G: Gateway> Engine<G> {
         }
         reactor.own_cell().count(101, stream.exchange.head.length as u64, stream.exchange.sent);
         drop(reactor);
+        stream.exchange.status = 0;
         stream.forget_head();
     }
 
