@@ -68,6 +68,10 @@ test-python: $(VENV)/.built
 soak: $(VENV)/.built # Load of all kinds for ten minutes, attacks, uploads of 2 GiB; SECONDS=60 for less
 	SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -m soak tests/soak tests/integration
 
+.PHONY: conformance
+conformance: $(VENV)/.built # Autobahn's cases of WebSocket, on both loops; some minutes
+	$(PYTEST) -n 0 -m conformance tests/conformance
+
 # What the kernel seldom answers, on order: see crates/engine/src/faults.rs.
 .PHONY: test-faults
 test-faults: $(VENV)/.requirements # Run tests with faults of the kernel injected; WHOLE=1 for all of them
