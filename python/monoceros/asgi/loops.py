@@ -93,7 +93,10 @@ def make_loop(wanted: str, log: Any) -> asyncio.AbstractEventLoop:
 def _make_uvloop() -> asyncio.AbstractEventLoop:
     import uvloop
 
-    class UvLoop(ChainedSignals, uvloop.Loop):
+    base: Any = uvloop.Loop  # its annotations are narrower than those of asyncio's base class
+
+    class UvLoop(ChainedSignals, base):  # type: ignore[misc]
         """uvloop's loop; the engine is one of its descriptors."""
 
-    return UvLoop()
+    made: asyncio.AbstractEventLoop = UvLoop()
+    return made

@@ -1,6 +1,7 @@
 """The loops that a worker can have, and the signals that both a worker and its app want."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -147,10 +148,8 @@ class TestClosing:
 
         async def stubborn() -> None:
             while not ends.is_set():
-                try:
+                with contextlib.suppress(asyncio.CancelledError):
                     await ends.wait()
-                except asyncio.CancelledError:
-                    pass
 
         async def main() -> asyncio.Task[None]:
             task = asyncio.create_task(stubborn())

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use monoceros_engine::clock::Span;
+use monoceros_engine::clock::{Moment, Span};
 use monoceros_engine::{AppThread, Engine, EventLoop, Step};
 use monoceros_websocket::{Compression, WindowBits};
 use pyo3::exceptions::PyRuntimeError;
@@ -22,6 +22,11 @@ use crate::tls::PyTlsStore;
 /// What is done in one turn before the loop has its own: a client that sends without a pause must
 /// not keep others from theirs.
 const STEPS: u32 = 512;
+
+/// After this time the loop has its turn, whatever else is ready: its timers, its other tasks, and
+/// the beat by which a busy loop is told from one that is stuck. Requests that are quick never
+/// get there.
+const LONGEST_TURN: Span = Span::from_millis(10);
 
 /// The window of what is compressed, and how much is collected before it is written: a connection
 /// that compresses costs some 30 KiB then, and little is saved by more.
@@ -104,7 +109,7 @@ impl PyAsgiEngine {
         let board = Arc::clone(&scoreboard.get().board);
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         let thread = Mutex::new(Some(Box::new(engine.loop_thread())));
-        Ok(PyAsgiEngine { server: Arc::new(Server { engine, asgi }), thread })
+        Ok(PyAsgiEngine { server: Arc::new(Server::new(engine, asgi)), thread })
     }
 
     /// Serve what is ready, and wait `timeout` seconds for more at most.
@@ -159,11 +164,20 @@ impl PyAsgiEngine {
         thread: &mut AppThread<Asgi>,
         mut patience: Span,
     ) -> PyResult<()> {
-        let Server { engine, asgi } = &*self.server;
+        let Server { engine, asgi, .. } = &*self.server;
         let mut waited = false;
+        let mut until = None;
         for _ in 0..STEPS {
             match engine.step(thread) {
-                Step::Serve => self.server.serve(py, thread)?,
+                Step::Serve => {
+                    self.server.serve(py, thread)?;
+                    let now = Moment::now();
+                    if now >= *until.get_or_insert(now.after(LONGEST_TURN)) {
+                        // While the sentinel leads nobody calls the loop for its next turn.
+                        py.detach(|| engine.claim(thread));
+                        return Ok(());
+                    }
+                }
                 Step::News(news) => self.server.on_news(py, news)?,
                 Step::Signals => py.check_signals()?,
                 Step::Notices(notices) => asgi.journal.notices(py, notices),

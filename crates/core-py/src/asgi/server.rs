@@ -44,7 +44,6 @@ pub struct Asgi {
     scopes: Mutex<Scopes>,
     date: Mutex<DateCache>,
     clock: Mutex<Clock>,
-    pub lines: Mutex<Lines>,
     done: Py<Done>,
     free: Mutex<Vec<Callables>>,
     /// By the index of their connection's key: those that wait for news of it.
@@ -70,6 +69,7 @@ pub struct WebSockets {
 pub struct Server {
     pub engine: Engine<Asgi>,
     pub asgi: Asgi,
+    lines: Arc<Mutex<Lines>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -89,14 +89,12 @@ impl Asgi {
         websockets: WebSockets,
         scopes: Scopes,
     ) -> PyResult<Asgi> {
-        let lines = journal.access.as_ref().map_or_else(Lines::default, |it| Lines::to(it.file));
         Ok(Asgi {
             tasks: Tasks::new(event_loop.bind(py))?,
             words: Words::new(py),
             scopes: Mutex::new(scopes),
             date: Mutex::new(DateCache::new()),
             clock: Mutex::default(),
-            lines: Mutex::new(lines),
             done: Py::new(py, Done)?,
             free: Mutex::default(),
             listed: Mutex::default(),
@@ -166,6 +164,14 @@ impl Asgi {
 }
 
 impl Server {
+    pub fn new(engine: Engine<Asgi>, asgi: Asgi) -> Server {
+        let lines = engine.loop_lines();
+        if let Some(access) = &asgi.journal.access {
+            *locked(&lines) = Lines::to(access.file);
+        }
+        Server { engine, asgi, lines }
+    }
+
     /// Body bytes of a stream.
     pub fn read_body(
         &self,
@@ -332,7 +338,9 @@ impl Server {
             _ => state.target(),
         };
         let (disconnected, was) = (state.disconnected, state.response);
-        let ours = state.cancelled;
+        // What is cut when the engine has ended is told of as a whole.
+        let ends = cancelled && self.engine.has_ended();
+        let ours = state.cancelled || ends;
         let mut result = Ok(());
         if state.websocket.is_some() {
             result = websocket::conclude(self, &mut state, error.is_some() || cancelled);
@@ -341,6 +349,8 @@ impl Server {
                 && state.writer.as_ref().is_some_and(|writer| writer.is_whole());
             if whole {
                 state.end(self, Outcome::Complete);
+            } else if ends {
+                state.fail(self, Status::SERVICE_UNAVAILABLE);
             } else {
                 state.fail(self, Status::INTERNAL_SERVER_ERROR);
             }
@@ -367,7 +377,7 @@ impl Server {
         let sent = state.writer.as_ref().map_or(0, |writer| writer.sent);
         let asgi = &self.asgi;
         let mut clock = lock(&asgi.clock);
-        asgi.journal.tell(py, observed, &mut clock, &asgi.lines, status, sent, close, false);
+        asgi.journal.tell(py, observed, &mut clock, &self.lines, status, sent, close, false);
     }
 
     /// What of a task's end the log has to know.
@@ -564,7 +574,7 @@ impl Server {
 
     /// Writes the access lines that wait; `all`: before the loop waits.
     pub fn write_lines(&self, py: Python<'_>, all: bool) {
-        let mut lines = locked(&self.asgi.lines);
+        let mut lines = locked(&self.lines);
         if lines.is_empty() || !lines.is_due(all) {
             return;
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::connections::Class;
+use crate::lines::Lines;
 use crate::poller::Watch;
 use crate::scoreboard::IncidentKind;
 use crate::stream::{Arrived, Broken, Stream};
@@ -10,6 +11,11 @@ impl<G: Gateway> Engine<G> {
     /// Where a request can be; used again for others.
     pub fn new_stream(&self) -> Stream<G> {
         Stream::new(self.shared.options.write_timeout)
+    }
+
+    /// Log lines of all requests: written before the loop waits, or when something blocks it.
+    pub fn loop_lines(&self) -> Arc<Mutex<Lines>> {
+        Arc::clone(&self.shared.lock().loop_lines)
     }
 
     /// The request of the turn goes on in a stream of its own.
@@ -124,8 +130,6 @@ impl<G: Gateway> Engine<G> {
         reactor.connections.note(connection.key, noted);
         let counted = seat.map_or(reactor.cells(), |seat| seat.index());
         reactor.give_back(connection, exchange, pushed, outcome, counted, None);
-        if reactor.waiting {
-            self.shared.poller.kick();
-        }
+        self.shared.call_loop(reactor);
     }
 }
