@@ -173,8 +173,6 @@ impl PyAsgiEngine {
                     self.server.serve(py, thread)?;
                     let now = Moment::now();
                     if now >= *until.get_or_insert(now.after(LONGEST_TURN)) {
-                        // While the sentinel leads nobody calls the loop for its next turn.
-                        py.detach(|| engine.claim(thread));
                         return Ok(());
                     }
                 }
