@@ -22,6 +22,7 @@ def monoceros(loop: str) -> Callable[[Launch], list[str]]:
             *(str(PEER_BIN / "python"), "-m", "monoceros", "--worker-class", "asgi"),
             *("--asgi-loop", loop, "--bind", f"127.0.0.1:{launch.port}", "--workers", "1"),
             *("--log-level", "warning", "--worker-connections", str(launch.connections)),
+            *("--websocket-ping-interval", PING_INTERVAL),
             launch.app,
         ]
 
