@@ -28,6 +28,8 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock) \
 	$(shell find crates -name '*.rs' -o -name '*.toml' -o -name build.rs)
 
+ECHO_LOAD := target/release/echo-load
+
 # Requirements of the extras named in EXTRAS, one a line, from pyproject.toml.
 EXTRAS := test lint
 REQUIREMENTS = import sys, tomllib; \
@@ -66,6 +68,10 @@ test-python: $(VENV)/.built
 soak: $(VENV)/.built # Load of all kinds for ten minutes, attacks, uploads of 2 GiB; SECONDS=60 for less
 	SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -m soak tests/soak tests/integration
 
+.PHONY: conformance
+conformance: $(VENV)/.built # Autobahn's cases of WebSocket, on both loops; some minutes
+	$(PYTEST) -n 0 -m conformance tests/conformance
+
 # What the kernel seldom answers, on order: see crates/engine/src/faults.rs.
 .PHONY: test-faults
 test-faults: $(VENV)/.requirements # Run tests with faults of the kernel injected; WHOLE=1 for all of them
@@ -92,8 +98,13 @@ docs: $(VENV)/.requirements # Make docs/settings.md and docs/compat.md from the 
 	PYTHONPATH=python $(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/.built # Measure us beside our peers; QUICK=1 for a short run, ARGS="--only plain" for a part
+bench: $(VENV)/.built $(ECHO_LOAD) # Measure us beside our peers; QUICK=1 for a short run, ARGS="--only asgi" for a part
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
+# The load of WebSocket messages.
+$(ECHO_LOAD): $(VENV)/.requirements $(wildcard benchmarks/echo-load/Cargo.toml benchmarks/echo-load/src/*.rs)
+	cargo build --quiet --release --package monoceros-echo-load
+	@touch $@
 
 .PHONY: fuzz
 fuzz: $(VENV)/.requirements # Fuzz the parsers; ARGS go to fuzz/run

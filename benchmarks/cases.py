@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from echo import Echo
+from groups import ASGI, WEBSOCKET, WSGI, Group
 from load import Load
 
 #: What a desktop browser sends with a click on a link: 14 headers besides Host.
@@ -25,16 +27,25 @@ BROWSER = (
 
 @dataclass(frozen=True)
 class Case:
-    """`app` is the one of apps/subjects.py; `peers` the names of those that take part."""
+    """`app` is the one of apps/subjects.py, or "module:name"; `peers` the names of those that
+    take part. Our CPU time over the best rival's is at most `bound`; `rivals` are those of the
+    group unless a case has its own."""
 
     name: str
     title: str
     app: str
-    load: Load
+    load: Load | Echo
     peers: tuple[str, ...]
+    group: Group = WSGI
+    bound: float = 1.0
+    own_rivals: tuple[str, ...] = ()
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        return self.own_rivals or self.group.rivals
 
 
-WSGI = (
+WSGI_SERVERS = (
     "monoceros",
     "bjoern",
     "fastwsgi",
@@ -50,35 +61,44 @@ TLS = ("monoceros", "granian", "gunicorn-gthread", "nginx")
 #: Ours with an access log: in the default format, as JSON, and in a format with header fields.
 LOGGING = ("monoceros-access-log", "monoceros-access-log-json", "monoceros-access-log-format")
 
-CASES = (
+POST = Load("POST", 10_240, ("Content-Type: application/octet-stream",))
+
+WSGI_CASES = (
     Case(
         "plain",
         "13 bytes, 32 keep-alive connections",
         "plain",
         Load(),
-        (*WSGI, "nginx", "monoceros-threads", *LOGGING, "monoceros-gevent", "gunicorn-gevent"),
+        (
+            *WSGI_SERVERS,
+            "nginx",
+            "monoceros-threads",
+            *LOGGING,
+            "monoceros-gevent",
+            "gunicorn-gevent",
+        ),
     ),
     Case(
         "browser",
         "a browser's 14 headers",
         "plain",
         Load(headers=BROWSER),
-        (*WSGI, "nginx"),
+        (*WSGI_SERVERS, "nginx"),
     ),
     Case(
         "post",
         "POST of 10 KB that the app reads",
         "upload",
-        Load("POST", 10_240, ("Content-Type: application/octet-stream",)),
-        WSGI,
+        POST,
+        WSGI_SERVERS,
     ),
-    Case("large", "an answer of 100 KB", "large", Load(), WSGI),
+    Case("large", "an answer of 100 KB", "large", Load(), WSGI_SERVERS),
     Case(
         "connection",
         "a connection per request",
         "plain",
         Load(headers=("Connection: close",)),
-        (*WSGI, "nginx"),
+        (*WSGI_SERVERS, "nginx"),
     ),
     Case(
         "tls", "13 bytes over TLS 1.3, 32 keep-alive connections", "plain", Load(secure=True), TLS
@@ -91,3 +111,60 @@ CASES = (
         TLS,
     ),
 )
+
+ASGI_SERVERS = (*ASGI.ours, *ASGI.rivals)
+
+
+def asgi(name: str, title: str, app: str, load: Load, bound: float) -> Case:
+    """A case with an app of apps/asgi_subjects.py."""
+    return Case(f"asgi-{name}", title, f"asgi_subjects:{app}", load, ASGI_SERVERS, ASGI, bound)
+
+
+def framework(name: str, title: str) -> Case:
+    """A case with a framework, in which most of the time is the framework's own: ours are held
+    against uvicorn, which is what people run it on."""
+    return Case(
+        f"asgi-{name}", title, f"{name}_site:app", Load(), ASGI_SERVERS, ASGI, 0.8, ("uvicorn",)
+    )
+
+
+ASGI_CASES = (
+    asgi("plain", "13 bytes, 32 keep-alive connections", "plain", Load(), 0.55),
+    asgi("browser", "a browser's 14 headers", "plain", Load(headers=BROWSER), 0.65),
+    asgi("post", "POST of 10 KB that the app reads", "upload", POST, 0.65),
+    asgi("large", "an answer of 100 KB", "large", Load(), 0.65),
+    asgi(
+        "connection",
+        "a connection per request",
+        "plain",
+        Load(headers=("Connection: close",)),
+        0.65,
+    ),
+    framework("starlette", "a JSON endpoint in Starlette"),
+    framework("fastapi", "a JSON endpoint in FastAPI"),
+)
+
+#: 1.5 times the messages in a second of CPU.
+ECHO_BOUND = 1 / 1.5
+
+#: Granian has no permessage-deflate.
+DEFLATING = (*WEBSOCKET.ours, "uvicorn-websockets", "uvicorn-sansio", "uvicorn-wsproto")
+
+
+def echo(name: str, title: str, load: Echo) -> Case:
+    """A case of messages that come back."""
+    peers = DEFLATING if load.deflate else (*WEBSOCKET.ours, *WEBSOCKET.rivals)
+    return Case(f"echo-{name}", title, "asgi_subjects:echo", load, peers, WEBSOCKET, ECHO_BOUND)
+
+
+WEBSOCKET_CASES = (
+    echo("small", "messages of 125 bytes, 100 connections", Echo(125)),
+    echo("large", "messages of 64 KiB, 100 connections", Echo(65_536)),
+    echo("small-deflate", "messages of 125 bytes, deflated", Echo(125, deflate=True)),
+    echo("large-deflate", "messages of 64 KiB, deflated", Echo(65_536, deflate=True)),
+)
+
+CASES = (*WSGI_CASES, *ASGI_CASES, *WEBSOCKET_CASES)
+
+#: The one of each group that a quick run measures with all peers.
+LEADING = ("plain", "asgi-plain", "echo-small")

@@ -2,10 +2,9 @@
 
 from html import escape
 
-from cases import CASES
+from cases import CASES, Case
 from peers import PEERS
 from results import Results
-from targets import US
 
 WIDTH = 760
 LABEL = 190
@@ -43,14 +42,14 @@ STYLE = """
 """
 
 
-def bars(results: Results, case: str) -> list[tuple[str, str, float]]:
+def bars(results: Results, case: Case) -> list[tuple[str, str, float]]:
     """Label, class and microseconds of each bar, the cheapest first."""
     found = []
     for peer in PEERS:
-        median = results.median(case, peer.name)
+        median = results.median(case.name, peer.name)
         if median is None or peer.alternative or peer.name == "monoceros-access-log":
             continue
-        kind = "ours" if peer.name == US else "nginx" if not peer.python else "bar"
+        kind = "ours" if peer.name in case.group.ours else "nginx" if not peer.python else "bar"
         found.append((peer.name, kind, median))
     return sorted(found, key=lambda bar: bar[2])
 
@@ -60,10 +59,13 @@ def svg(results: Results) -> str:
     parts: list[str] = []
     top = HEADER
     for case in CASES:
-        panel = bars(results, case.name)
+        panel = bars(results, case)
         if not panel:
             continue
-        parts.append(f'<text class="case" x="20" y="{top + 20}">{escape(case.title)}</text>')
+        parts.append(
+            f'<text class="case" x="20" y="{top + 20}">'
+            f"{case.group.title}: {escape(case.title)}</text>"
+        )
         top += PANEL_HEAD
         limit = min(panel[-1][2], panel[0][2] * LONGEST)
         for label, kind, value in panel:
@@ -89,10 +91,11 @@ def svg(results: Results) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}"'
             f' viewBox="0 0 {WIDTH} {top}" role="img"'
-            ' aria-label="CPU microseconds per request of WSGI servers">',
+            ' aria-label="CPU microseconds per request or message of Python servers">',
             f"<style>{STYLE}</style>",
             f'<rect class="back" width="{WIDTH}" height="{top}"/>',
-            '<text class="title" x="20" y="32">CPU per request, one worker on one core</text>',
+            '<text class="title" x="20" y="32">CPU per request or message, one worker on one core'
+            "</text>",
             '<text class="note" x="20" y="54">Microseconds of user and system time; shorter is'
             f" better. {escape(note)}</text>",
             *parts,

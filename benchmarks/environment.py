@@ -1,4 +1,8 @@
-"""The peers' own environment: benchmarks/.venv, filled from the package index."""
+"""The peers' own environment: benchmarks/.venv, filled from the package index.
+
+ASGI servers run in it, ours too, so that uvloop and the frameworks are the same ones for all. Our
+package is used where it was built, by a path file; its dependency is installed beside the peers.
+"""
 
 import subprocess
 import sys
@@ -9,13 +13,23 @@ HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
 
-#: What is installed for each peer. Each by itself, so that one that fails stops no other.
-#: fastwsgi imports pkg_resources, which setuptools has dropped since 81.
+#: What is installed for each import. Each by itself, so that one that fails stops no other.
+#: fastwsgi imports pkg_resources, which setuptools has dropped since 81. Gunicorn's extra `fast`
+#: is not used: it wants a parser that the index may not have, and pip takes an older Gunicorn then.
 DISTRIBUTIONS = {
     "gunicorn": ["gunicorn[gevent]"],
     "granian": ["granian"],
     "bjoern": ["bjoern"],
     "fastwsgi": ["fastwsgi", "setuptools<81"],
+    "uvloop": ["uvloop"],
+    "gunicorn_h1c": ["gunicorn_h1c"],
+    "uvicorn": ["uvicorn"],
+    "httptools": ["httptools"],
+    "websockets": ["websockets"],
+    "wsproto": ["wsproto"],
+    "starlette": ["starlette"],
+    "fastapi": ["fastapi"],
+    "setproctitle": ["setproctitle"],
 }
 
 EV_HEADERS = (Path("/usr/include/ev.h"), Path("/usr/local/include/ev.h"))
@@ -27,6 +41,7 @@ def prepare() -> list[str]:
     if not PYTHON.exists():
         print("Making benchmarks/.venv for the peers.", flush=True)
         venv.create(VENV, with_pip=True)
+    link_ours()
     problems = []
     for name, requirements in DISTRIBUTIONS.items():
         if installed(name):
@@ -44,6 +59,12 @@ def prepare() -> list[str]:
             lines = (ran.stderr or ran.stdout).strip().splitlines() or ["it does not import"]
             problems.append(f"{name}: not installed: {lines[-1]}")
     return problems
+
+
+def link_ours() -> None:
+    """Let the peers' environment import our package from where it was built."""
+    for packages in (VENV / "lib").glob("python3*/site-packages"):
+        (packages / "monoceros-in-place.pth").write_text(f"{HERE.parent / 'python'}\n")
 
 
 def installed(name: str) -> bool:

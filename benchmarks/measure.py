@@ -1,6 +1,6 @@
-"""CPU microseconds per request: every peer in turn, round after round.
+"""CPU microseconds per request or message: every peer in turn, round after round.
 
-A sample is one fresh server process on its own processor, warmed, then loaded by wrk for a few
+A sample is one fresh server process on its own processor, warmed, then loaded for a few
 seconds; its figure is the CPU time of the whole process tree over the requests answered. All
 peers of a case take turns within a round, so that what drifts on the machine (clock, heat,
 neighbours) meets all of them. A fresh process for each sample lets the accidents of one start
@@ -15,8 +15,9 @@ import accounting
 import client
 import load
 import server
-from cases import Case
-from peers import Peer, named
+from cases import LEADING, Case
+from peers import named
+from programs import Peer
 
 #: Requests by which a server's caches and the interpreter's specialised code get warm.
 WARM = 500
@@ -64,11 +65,11 @@ def sample(case: Case, peer: Peer, number: int, setting: Setting) -> Sample:
     """Take one sample. Raises ServerFailed, LoadFailed, BadAnswer or OSError."""
     secure = case.load.secure
     with server.running(peer, case.app, setting.server_cpu, secure=secure) as running:
-        client.warm(running.port, case.load.payload(), WARM, secure=secure)
+        case.load.warm(running.port, WARM)
         busy_before = accounting.processor_busy(setting.server_cpu)
         before = accounting.cpu(running.session)
         started = time.monotonic()
-        outcome = load.apply(case.load, running.port, setting.seconds, setting.client_cpu)
+        outcome = case.load.apply(running.port, setting.seconds, setting.client_cpu)
         wall = time.monotonic() - started
         used = accounting.cpu(running.session).since(before)
         busy = accounting.processor_busy(setting.server_cpu) - busy_before
@@ -99,14 +100,14 @@ def measure(
     for number in range(1, setting.rounds + 1):
         for case in cases:
             turn = [named(name) for name in case.peers if name in names]
-            if setting.quick and case.name != "plain":
+            if setting.quick and case.name not in LEADING:
                 turn = [peer for peer in turn if peer.decisive]
             # Every round begins with another peer, so that nobody always follows the same one.
             shift = (number - 1) * 3 % max(1, len(turn))
             for peer in turn[shift:] + turn[:shift]:
                 if (case.name, peer.name) in given_up:
                     continue
-                progress(f"round {number}/{setting.rounds}  {case.name:<11} {peer.name}")
+                progress(f"round {number}/{setting.rounds}  {case.name:<19} {peer.name}")
                 for attempt in range(1, TRIES + 1):
                     try:
                         samples.append(sample(case, peer, number, setting))

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from cases import CASES, Case
+from groups import GROUPS, Group
 from measure import DISTURBED
 from peers import PEERS, named
 from results import Results
 from scenarios import SCENARIOS, Scenario
-from targets import US, targets
+from targets import targets
 
 BEGIN = "<!-- figures: begin -->"
 END = "<!-- figures: end -->"
@@ -34,12 +35,13 @@ def number(value: float | None, digits: int = 1) -> str:
 def case_table(results: Results, case: Case) -> str | None:
     """A case: a line for each peer, the cheapest first; None when nothing was measured."""
     rows = []
+    ours = results.cheapest(case.name, case.group.ours) or case.group.ours[0]
     for name in case.peers:
         median = results.median(case.name, name)
         if median is None:
             continue
         values = results.values(case.name, name).values()
-        ratio = 1.0 if name == US else results.ratio(case.name, name, US)
+        ratio = 1.0 if name == ours else results.ratio(case.name, name, ours)
         memory = results.median(case.name, name, "memory")
         row = [
             f"{name} ({named(name).note.format(threads=4)})",
@@ -54,7 +56,7 @@ def case_table(results: Results, case: Case) -> str | None:
         rows.append((median, row))
     if not rows:
         return None
-    head = ["", "CPU us", "range", "x ours", "requests/s", "p99 ms", "busy", "MiB"]
+    head = ["", "CPU us", "range", "x ours", f"{case.group.unit}s/s", "p99 ms", "busy", "MiB"]
     title = f"{case.name}: {case.title}"
     return f"{title}\n{table(head, [row for _, row in sorted(rows)])}"
 
@@ -65,7 +67,7 @@ def scenario_table(results: Results, scenario: Scenario) -> str | None:
     if not measured:
         return None
     good = [
-        [row.peer, *(number(row.figures[name], 2) for name in scenario.units)]
+        [row.peer, *(number(row.figures.get(name), 2) for name in scenario.units)]
         for row in measured
         if row.problem is None
     ]
@@ -101,9 +103,10 @@ def text(results: Results) -> str:
         f" Python {results.machine['python']}\n"
         + ", ".join(f"{name} {version}" for name, version in results.versions.items())
         + f"\n{setting.rounds} rounds of {setting.seconds} s; server on CPU {setting.server_cpu},"
-        f" wrk on CPU {setting.client_cpu}.\n"
-        "CPU us: user and system time of the server's whole process tree for one request,\n"
-        "median over the rounds. x ours: median of the rounds' ratios. busy: of its CPU."
+        f" the load on CPU {setting.client_cpu}.\n"
+        "CPU us: user and system time of the server's whole process tree for one request or\n"
+        "message, median over the rounds. x ours: median of the rounds' ratios, over the cheapest\n"
+        "of our settings. busy: of its CPU."
     ]
     parts += [part for case in CASES if (part := case_table(results, case))]
     parts += [part for scenario in SCENARIOS if (part := scenario_table(results, scenario))]
@@ -122,17 +125,38 @@ def text(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def markdown(results: Results) -> str:
-    """The README's table: a row for each server, a column for each case."""
-    columns = {
+#: The tables of the README: a group's cases, and what their columns are called there.
+COLUMNS = {
+    "wsgi": {
         "plain": "plain",
         "browser": "a browser's headers",
         "post": "POST of 10 KB",
         "large": "100 KB answer",
         "connection": "connection per request",
-    }
+    },
+    "asgi": {
+        "asgi-plain": "plain",
+        "asgi-browser": "a browser's headers",
+        "asgi-post": "POST of 10 KB",
+        "asgi-large": "100 KB answer",
+        "asgi-connection": "connection per request",
+        "asgi-starlette": "Starlette, JSON",
+        "asgi-fastapi": "FastAPI, JSON",
+    },
+    "websocket": {
+        "echo-small": "125 bytes",
+        "echo-large": "64 KiB",
+        "echo-small-deflate": "125 bytes, deflated",
+        "echo-large-deflate": "64 KiB, deflated",
+    },
+}
+
+
+def markdown_table(results: Results, group: Group) -> list[str]:
+    """A row for each server, a column for each case."""
+    columns = COLUMNS[group.name]
     lines = [
-        "| CPU µs per request | " + " | ".join(columns.values()) + " |",
+        f"| {group.title}: CPU µs per {group.unit} | " + " | ".join(columns.values()) + " |",
         "|---|" + "---:|" * len(columns),
     ]
     for peer in PEERS:
@@ -140,13 +164,20 @@ def markdown(results: Results) -> str:
         if peer.alternative or all(value is None for value in medians):
             continue
         name = f"{peer.family} ({peer.note.format(threads=4)})"
-        if peer.name == US:
+        if peer.name in group.ours:
             name = f"**{name}**"
         cells = [number(value) if value is not None else "" for value in medians]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def markdown(results: Results) -> str:
+    """The README's tables, and the chart."""
+    lines: list[str] = []
+    for group in GROUPS:
+        lines += [*markdown_table(results, group), ""]
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines += [
-        "",
         f"Medians of {results.setting.rounds} rounds on {results.machine['processor']},"
         f" Linux {results.machine['kernel']}, Python {results.machine['python']},"
         f" {results.date[:10]}: {versions}.",

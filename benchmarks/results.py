@@ -41,6 +41,12 @@ class Results:
         values = self.values(case, peer, figure)
         return statistics.median(values.values()) if values else None
 
+    def cheapest(self, case: str, names: tuple[str, ...]) -> str | None:
+        """Which of these has the lowest median in a case; None when none was measured."""
+        medians = {name: self.median(case, name) for name in names}
+        measured = {name: value for name, value in medians.items() if value is not None}
+        return min(measured, key=measured.__getitem__) if measured else None
+
     def ratio(self, case: str, peer: str, base: str) -> float | None:
         """CPU per request of `peer` over that of `base`: the median of the rounds' ratios, each
         from two samples of one round, so that what drifted between rounds drops out."""

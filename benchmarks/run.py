@@ -15,21 +15,24 @@ from pathlib import Path
 
 import chart
 import environment
-import load
 import measure
 import report
 import results
 import scenarios
-from cases import CASES
+from cases import CASES, Case
+from groups import GROUPS, Group
 from measure import Setting
-from peers import FAMILIES, PEERS, ROOT
-from targets import US
+from peers import PEERS
+from programs import FAMILIES, ROOT
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PUBLISHED = HERE / "published"
 
-#: Rounds and seconds for a sample: a full run takes some 12 minutes, a quick one under three.
+#: What a run can be narrowed to, besides servers.
+PARTS: tuple[Group | Case | scenarios.Scenario, ...] = (*GROUPS, *CASES, *scenarios.SCENARIOS)
+
+#: Rounds and seconds for a sample: a full run takes some 30 minutes, a quick one under eight.
 FULL = (5, 2)
 QUICK = (2, 1)
 
@@ -50,7 +53,8 @@ def arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="a case, a scenario, a server or one of its settings; may be given several times",
+        help="a group (wsgi, asgi, websocket), a case, a scenario, a server or one of its settings;"
+        " may be given several times",
     )
     parser.add_argument("--server-cpu", type=int, default=0, help="CPU of the servers")
     parser.add_argument("--client-cpu", type=int, default=1, help="CPU of the load")
@@ -73,7 +77,7 @@ def main() -> int:
         return 0
     if chosen.publish:
         return publish()
-    problem = load.available() or unusable(chosen)
+    problem = unusable(chosen)
     if problem:
         print(f"benchmarks: {problem}", file=sys.stderr)
         return 2
@@ -100,11 +104,15 @@ def main() -> int:
 
 def unusable(chosen: argparse.Namespace) -> str | None:
     """What is wrong with the command line; None when nothing is."""
-    known = {case.name for case in CASES} | {scenario.name for scenario in scenarios.SCENARIOS}
+    known = {part.name for part in PARTS}
     known |= {peer.name for peer in PEERS} | set(FAMILIES)
     unknown = [name for name in chosen.only if name not in known]
     if unknown:
-        return f"--only {unknown[0]}: no such case, scenario or server; --list shows them"
+        return f"--only {unknown[0]}: no such group, case, scenario or server; --list shows them"
+    for case in chosen_cases(chosen.only):
+        missing = case.load.missing()
+        if missing:
+            return missing
     usable = os.sched_getaffinity(0)
     for cpu in (chosen.server_cpu, chosen.client_cpu):
         if cpu not in usable:
@@ -114,6 +122,28 @@ def unusable(chosen: argparse.Namespace) -> str | None:
     if any(number is not None and number < 1 for number in (chosen.rounds, chosen.seconds)):
         return "--rounds and --seconds are at least 1"
     return None
+
+
+def chosen_cases(only: list[str]) -> list[Case]:
+    """The cases that are asked for, by their names or their groups'; all when only servers are
+    named, or nothing."""
+    if not asks_for_part(only):
+        return list(CASES)
+    return [case for case in CASES if case.name in only or case.group.name in only]
+
+
+def chosen_scenarios(only: list[str]) -> list[scenarios.Scenario]:
+    """The same for scenarios."""
+    if not asks_for_part(only):
+        return list(scenarios.SCENARIOS)
+    return [
+        entry for entry in scenarios.SCENARIOS if entry.name in only or entry.group.name in only
+    ]
+
+
+def asks_for_part(only: list[str]) -> bool:
+    """Whether any of these names a group, a case or a scenario."""
+    return any(part.name in only for part in PARTS)
 
 
 def run(setting: Setting, only: list[str]) -> results.Results:
@@ -140,17 +170,13 @@ def run(setting: Setting, only: list[str]) -> results.Results:
     os.sched_setaffinity(0, {setting.client_cpu})
     chosen_peers = [peer for peer in PEERS if peer.name in only or peer.family in only]
     peers = [peer for peer in chosen_peers or PEERS if peer.family in present]
-    cases = [case for case in CASES if case.name in only]
-    settings = [scenario for scenario in scenarios.SCENARIOS if scenario.name in only]
-    if not cases and not settings:
-        cases, settings = list(CASES), list(scenarios.SCENARIOS)
-    found.samples, found.failures = measure.measure(cases, peers, setting)
-    found.rows = scenarios.run(settings, {peer.family for peer in peers}, setting)
+    found.samples, found.failures = measure.measure(chosen_cases(only), peers, setting)
+    found.rows = scenarios.run(chosen_scenarios(only), {peer.family for peer in peers}, setting)
     # A peer that cannot do something is a finding; we ourselves must be able to.
     found.failures += [
         f"{row.scenario}, {row.peer}: {row.problem}"
         for row in found.rows
-        if row.problem and row.peer == "monoceros"
+        if row.problem and row.peer.startswith("monoceros")
     ]
     return found
 
@@ -175,7 +201,9 @@ def publish() -> int:
         print("benchmarks: there are no results yet; run make bench first", file=sys.stderr)
         return 2
     found = results.load(latest)
-    if found.setting.quick or any(found.median(case.name, US) is None for case in CASES):
+    if found.setting.quick or any(
+        found.cheapest(case.name, case.group.ours) is None for case in CASES
+    ):
         print(
             "benchmarks: the latest run was a quick or a partial one; run make bench first",
             file=sys.stderr,
@@ -193,6 +221,7 @@ def publish() -> int:
 def list_names() -> None:
     """What --only takes."""
     for title, names in (
+        ("groups", [f"{group.name}: cases and scenarios of {group.title}" for group in GROUPS]),
         ("cases", [f"{case.name}: {case.title}" for case in CASES]),
         ("scenarios", [f"{entry.name}: {entry.title}" for entry in scenarios.SCENARIOS]),
         ("servers", [f"{peer.name}: {peer.note.format(threads=4)}" for peer in PEERS]),

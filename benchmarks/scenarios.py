@@ -20,9 +20,14 @@ import client
 import load
 import openloop
 import server
+import websocket
+from echo import Echo
+from groups import WEBSOCKET, WSGI, Group
 from load import Load
 from measure import Setting, progress
-from peers import PEERS, THREADED, Peer, named
+from peers import PEERS, named
+from programs import Peer
+from wsgi_peers import THREADED
 
 #: Sleepers: this many threads of an app that sleeps 20 ms can answer 400 requests a second.
 SLEEPER_THREADS = 8
@@ -41,6 +46,11 @@ BRIEF = ("monoceros", "gunicorn")
 
 #: Idle keep-alive connections.
 IDLE_CONNECTIONS = 10_000
+#: Idle WebSockets, and of those with permessage-deflate as many as say what one costs.
+IDLE_WEBSOCKETS = 5_000
+IDLE_DEFLATING = 500
+#: Bytes of the one message that each of them has echoed.
+IDLE_MESSAGE = 125
 #: Descriptors that this process needs besides.
 SPARE_DESCRIPTORS = 200
 
@@ -69,14 +79,15 @@ class Scenario:
     peers: tuple[Peer, ...]
     run: Callable[[Peer, Setting], dict[str, float]]
     units: dict[str, str]
+    group: Group = WSGI
 
 
 def sleeper(peer: Peer, setting: Setting) -> dict[str, float]:
     """Requests a second of an app that sleeps, closed loop."""
     seconds = 3 if setting.quick else 6
     with server.running(peer, "sleeper", setting.server_cpu, threads=SLEEPER_THREADS) as running:
-        outcome = load.apply(
-            Load(connections=SLEEPER_CONNECTIONS), running.port, seconds, setting.client_cpu
+        outcome = Load(connections=SLEEPER_CONNECTIONS).apply(
+            running.port, seconds, setting.client_cpu
         )
     rate = outcome.requests / outcome.seconds
     return {"rate": rate, "share": rate / SLEEPER_IDEAL}
@@ -130,6 +141,41 @@ def idle(peer: Peer, setting: Setting) -> dict[str, float]:
         "p99_beside_ms": beside.quantile(0.99) * 1e3,
         "failed": float(before.failed + beside.failed),
     }
+
+
+def idle_websockets(peer: Peer, setting: Setting) -> dict[str, float]:
+    """Memory of idle WebSockets, each of which has had a message echoed, and of fewer more that
+    have agreed upon permessage-deflate."""
+    room = IDLE_WEBSOCKETS + IDLE_DEFLATING + SPARE_DESCRIPTORS
+    raise_descriptor_limit(room)
+    app = "asgi_subjects:echo"
+    with (
+        server.running(peer, app, setting.server_cpu, connections=room) as running,
+        contextlib.ExitStack() as connections,
+    ):
+        Echo(IDLE_MESSAGE).warm(running.port, 500)
+        opened: list[socket.socket] = []
+
+        def grow(count: int, *, deflate: bool) -> float:
+            """Open so many; returns the bytes that they have added."""
+            before = accounting.memory(running.session)
+            echo = Echo(IDLE_MESSAGE, deflate=deflate)
+            expected = None if deflate else echo.payload()
+            for _ in range(count):
+                connection, window = websocket.connect(running.port, deflate=deflate)
+                opened.append(connections.enter_context(connection))
+                websocket.exchange(connection, echo.frame(window), expected)
+            return float(accounting.memory(running.session) - before)
+
+        plain = grow(IDLE_WEBSOCKETS, deflate=False)
+        figures = {"mib": plain / 2**20, "bytes_each": plain / IDLE_WEBSOCKETS}
+        # A server without permessage-deflate has no figure for it.
+        with contextlib.suppress(websocket.Refused):
+            figures["deflate_each"] = grow(IDLE_DEFLATING, deflate=True) / IDLE_DEFLATING
+        closed = count_closed(opened)
+    if closed:
+        raise server.ServerFailed(f"it closed {closed} of {len(opened)} idle WebSockets")
+    return figures
 
 
 def startup(peer: Peer, setting: Setting) -> dict[str, float]:
@@ -250,6 +296,18 @@ SCENARIOS = (
             "failed": "failed",
         },
     ),
+    Scenario(
+        "idle-websockets",
+        f"{IDLE_WEBSOCKETS:,} idle WebSockets, 1 worker",
+        with_name(*WEBSOCKET.ours, *WEBSOCKET.rivals, "gunicorn-asgi"),
+        idle_websockets,
+        {
+            "mib": "MiB more",
+            "bytes_each": "bytes each",
+            "deflate_each": "bytes each with deflate",
+        },
+        WEBSOCKET,
+    ),
 )
 
 
@@ -261,7 +319,7 @@ def run(scenarios: list[Scenario], families: set[str], setting: Setting) -> list
         for peer in scenario.peers:
             if peer.family not in families or (setting.quick and peer.family not in BRIEF):
                 continue
-            progress(f"{scenario.name:<11} {peer.name}")
+            progress(f"{scenario.name:<19} {peer.name}")
             try:
                 rows.append(Row(scenario.name, peer.name, scenario.run(peer, setting)))
             except (

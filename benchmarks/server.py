@@ -16,7 +16,7 @@ from pathlib import Path
 
 import accounting
 import client
-from peers import Launch, Peer
+from programs import Launch, Peer
 
 APPS = Path(__file__).resolve().parent / "apps"
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from cases import CASES
-from peers import RIVALS, named
+from cases import CASES, Case
+from groups import ASGI, WEBSOCKET, WSGI, Group
 from results import Results
+from scenarios import SCENARIOS
 
+#: Our setting in the scenarios with WSGI, and in the figures that compare settings of ours.
 US = "monoceros"
 
 #: A p99 counts as unchanged within this ratio, or within this many milliseconds: below that,
@@ -28,13 +30,6 @@ class Target:
         return {True: "ok", False: "short", None: "not measured"}[self.reached]
 
 
-def best_rival(results: Results, case: str) -> str | None:
-    """The rival with the lowest median in a case."""
-    medians = {name: results.median(case, name) for name in RIVALS}
-    measured = {name: value for name, value in medians.items() if value is not None}
-    return min(measured, key=measured.__getitem__) if measured else None
-
-
 def at_most(title: str, ratio: float | None, bound: float) -> Target:
     reached = None if ratio is None else ratio <= bound
     return Target(title, show(ratio), f"<= {bound:.2f}", reached)
@@ -49,16 +44,55 @@ def show(ratio: float | None, unit: str = "") -> str:
     return "-" if ratio is None else f"{ratio:.2f}{unit}"
 
 
+def of_case(results: Results, case: Case) -> Target:
+    """The cheapest of our settings over the cheapest rival."""
+    ours = results.cheapest(case.name, case.group.ours)
+    rival = results.cheapest(case.name, case.rivals)
+    ratio = None if ours is None or rival is None else results.ratio(case.name, ours, rival)
+    against = "" if rival is None else f" ({rival})"
+    which = f" ({ours})" if ours is not None and len(case.group.ours) > 1 else ""
+    if case.group is WEBSOCKET:
+        title = f"Messages per CPU second, {case.name}: ours{which} / the best peer's{against}"
+        return at_least(title, None if ratio is None else 1 / ratio, 1 / case.bound)
+    best = "uvicorn's" if case.own_rivals else f"the best peer's{against}"
+    title = f"CPU per request, {case.name}: ours{which} / {best}"
+    return at_most(title, ratio, case.bound)
+
+
 def targets(results: Results) -> list[Target]:
-    """Every target, in the order in which they are told."""
+    """Every target of the groups that the run has something of, in the order in which they are
+    told."""
+    measured = {sample.case for sample in results.samples}
+    begun = {row.scenario for row in results.rows}
+    groups: dict[Group, list[Target]] = {WSGI: of_wsgi(results), ASGI: [], WEBSOCKET: []}
+    groups[WEBSOCKET].append(of_idle_websockets(results))
     found = []
-    for case in CASES:
-        rival = best_rival(results, case.name)
-        ratio = None if rival is None else results.ratio(case.name, US, rival)
-        against = "" if rival is None else f" ({named(rival).name})"
-        title = f"CPU per request, {case.name}: ours / the best peer's{against}"
-        found.append(at_most(title, ratio, 1.0))
-    found += [
+    for group, further in groups.items():
+        cases = [case for case in CASES if case.group is group]
+        names = {case.name for case in cases} | {
+            entry.name for entry in SCENARIOS if entry.group is group
+        }
+        if names & (measured | begun):
+            found += [*(of_case(results, case) for case in cases), *further]
+    return found
+
+
+def of_idle_websockets(results: Results) -> Target:
+    """The memory of idle WebSockets, with the setting of ours that has least."""
+    figures = {name: results.figure("idle-websockets", name, "mib") for name in WEBSOCKET.ours}
+    known = {name: value for name, value in figures.items() if value is not None}
+    least = min(known, key=known.__getitem__) if known else None
+    return Target(
+        f"5,000 idle WebSockets: memory{f' ({least})' if least else ''}",
+        show(known[least], " MiB") if least else "-",
+        "< 24 MiB",
+        known[least] < 24 if least else None,
+    )
+
+
+def of_wsgi(results: Results) -> list[Target]:
+    """What WSGI has to reach besides its cases."""
+    found = [
         at_most("plain: ours / nginx's", results.ratio("plain", US, "nginx"), 1.25),
         at_most(
             "plain: ours with 4 threads / with 1",

@@ -1,7 +1,8 @@
 """Fixtures for all tests.
 
 `serve` starts real servers and puts every one of them through the gate when the test ends. A test
-marked `alone` runs while no other test does; one marked `soak` runs by `make soak` only.
+marked `alone` runs while no other test does; one marked `soak` or `conformance` runs by the verb
+of that name only.
 """
 
 import sys
@@ -37,6 +38,7 @@ hypothesis.settings.load_profile("tests")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "alone: measures time; no other test runs meanwhile")
     config.addinivalue_line("markers", "soak: runs for minutes, by `make soak` only")
+    config.addinivalue_line("markers", "conformance: runs for minutes, by `make conformance` only")
 
 
 @pytest.hookimpl(wrapper=True)

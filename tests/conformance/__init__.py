@@ -1,0 +1,1 @@
+"""Other people's tests of conformance, which take minutes: `make conformance`."""
