@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustix::net::{AddressFamily, getsockname};
 
+use crate::handoff::PyHandoff;
 use crate::job::{Job, Lanes};
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
@@ -106,7 +107,7 @@ fn place(listener: RawFd) -> PyResult<Place> {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None, wait_writable=None))]
+    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None, wait_writable=None, handoff=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords, as Python has them")]
     fn new(
         py: Python<'_>,
@@ -121,6 +122,7 @@ impl PyEngine {
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
         wait_writable: Option<Py<PyAny>>,
+        handoff: Option<Py<PyHandoff>>,
     ) -> PyResult<PyEngine> {
         let errors = match errors {
             Some(errors) => errors,
@@ -157,7 +159,9 @@ impl PyEngine {
         engine_options.cooperative = wait_writable.is_some();
         let wsgi =
             Wsgi { app, facts, places, observer, access, log, sendfile, server, wait_writable };
-        let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
+        let handoff = handoff.map(|handoff| Arc::clone(&handoff.get().handoff));
+        let engine =
+            Engine::new(&listeners, engine_options, board, slot, handoff).map_err(os_error)?;
         Ok(PyEngine { engine, wsgi: Arc::new(wsgi), lanes: Lanes::default() })
     }
 

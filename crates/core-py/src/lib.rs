@@ -2,6 +2,7 @@
 
 mod capi;
 mod engine;
+mod handoff;
 mod job;
 mod process;
 mod scoreboard;
@@ -30,6 +31,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::engine::PyEngine;
+    #[pymodule_export]
+    use crate::handoff::PyHandoff;
     #[pymodule_export]
     use crate::job::Job;
     #[pymodule_export]

@@ -42,6 +42,7 @@ use crate::clock::{Moment, Span};
 use crate::connections::Paused;
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Outcome};
+use crate::handoff::Handoff;
 use crate::hub::Hub;
 use crate::lines::locked;
 use crate::listeners::Listeners;
@@ -133,12 +134,14 @@ pub struct Engine<G: Gateway> {
 }
 
 impl<G: Gateway> Engine<G> {
-    /// Starts the sentinel: to be called after the last fork.
+    /// Starts the sentinel: to be called after the last fork. `handoff`: the exchange of all workers
+    /// with these listeners, where connections may move.
     pub fn new(
         given: &[RawFd],
         options: Options,
         board: Arc<Scoreboard>,
         slot: usize,
+        handoff: Option<Arc<Handoff>>,
     ) -> Result<Engine<G>, Errno> {
         let options = Arc::new(options);
         let poller = Arc::new(Poller::new()?);
@@ -156,6 +159,12 @@ impl<G: Gateway> Engine<G> {
             listeners,
             Arc::clone(&held),
         );
+        if let Some(handoff) = handoff
+            && options.tls.is_none()
+            && options.uwsgi.is_none()
+        {
+            reactor.join(handoff);
+        }
         let cooperative = options.cooperative;
         if cooperative {
             reactor.hub = Some(Hub::new()?);

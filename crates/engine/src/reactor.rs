@@ -26,6 +26,7 @@ use crate::clock::{Moment, Span, unix_seconds};
 use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::handoff::Moves;
 use crate::hub::Hub;
 use crate::lead::{HELD_WITHOUT_DISK, Lead};
 use crate::listeners::{Accepted, Listeners};
@@ -95,6 +96,8 @@ pub struct Reactor<G: Gateway> {
     pub waiting_until: Moment,
     /// Who runs the app, where that is cooperative.
     pub(crate) hub: Option<Hub>,
+    /// What connects this worker with its siblings, where connections move.
+    pub(crate) moves: Option<Moves>,
     pub draining: Option<Draining>,
     pub ended: bool,
     /// App threads that close what the end has left over.
@@ -158,6 +161,7 @@ impl<G: Gateway> Reactor<G> {
             crowd: 0,
             unexplained: Vec::new(),
             hub: None,
+            moves: None,
             draining: None,
             ended: false,
             closing: 0,
@@ -238,6 +242,10 @@ impl<G: Gateway> Reactor<G> {
                 Found::Gone => false,
             },
             Source::Listener(index) => self.on_listener(index, exchange),
+            Source::Handoff => {
+                self.on_handoff();
+                false
+            }
             Source::Kick => {
                 self.poller.take_kick();
                 false
@@ -272,7 +280,7 @@ impl<G: Gateway> Reactor<G> {
         }
     }
 
-    fn complain(&mut self, what: &str, result: Result<(), Errno>) {
+    pub(crate) fn complain(&mut self, what: &str, result: Result<(), Errno>) {
         if let Err(error) = result {
             self.notices.push(Severity::Error, || format!("{what}: {error}"));
         }
@@ -493,6 +501,7 @@ impl<G: Gateway> Reactor<G> {
             return self.close(connection);
         }
         if self.is_stuck() {
+            let Some(connection) = self.send_away(connection) else { return };
             return self.reject(connection, Status::SERVICE_UNAVAILABLE, &[("Retry-After", "1")]);
         }
         self.connections.clear_deadline(key);
@@ -502,6 +511,9 @@ impl<G: Gateway> Reactor<G> {
 
     /// The next request of the queue, into the exchange. False when there is none.
     pub fn dequeue(&mut self, exchange: &mut Exchange<G>, thread: usize) -> bool {
+        if !self.ready.is_empty() {
+            self.peek_when_busy();
+        }
         while let Some(key) = self.ready.pop_front() {
             let Found::Here(mut connection) = self.connections.take(key) else { continue };
             match connection.request.take() {
@@ -518,7 +530,7 @@ impl<G: Gateway> Reactor<G> {
                     exchange.head = request.head;
                     exchange.bytes = Some(request.bytes);
                     exchange.body = request.body;
-                    exchange.keep_alive = connection.keep_alive && self.draining.is_none();
+                    exchange.keep_alive = connection.keep_alive && self.keeps_connections();
                     exchange.status = 0;
                     exchange.sent = 0;
                     exchange.connection = Some(connection);

@@ -20,7 +20,9 @@ impl<G: Gateway> Reactor<G> {
             slot.beat_engine(self.now);
             slot.set_connections(self.connections.len() as u32, idle as u32);
             self.arm_listeners();
+            self.peek_when_idle();
         }
+        self.move_connections();
         self.tick_drain();
     }
 
@@ -96,7 +98,7 @@ impl<G: Gateway> Reactor<G> {
         }
         let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
         let mut until = self.connections.next_deadline().min(self.next_beat);
-        until = until.min(self.next_refusal());
+        until = until.min(self.next_refusal()).min(self.next_look());
         for work in &self.works {
             until = until.min(work.next_deadline(deadline, slow_after));
             if work.has_reports() {
