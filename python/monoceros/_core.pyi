@@ -19,6 +19,7 @@ __all__ = [
     "OVERDUE",
     "READY",
     "SLOW",
+    "AsgiEngine",
     "Engine",
     "FileWrapper",
     "Handoff",
@@ -499,6 +500,82 @@ class Job:
     def run(self) -> None:
         """Do it, in a greenlet of its own; once. Raises SystemExit and KeyboardInterrupt of the
         app: the worker is to end."""
+
+@final
+class AsgiEngine:
+    """The connections of one worker whose app runs in an event loop. Made after fork, in the loop's
+    thread, and used there only, but for `drain` and `stop`.
+
+    `app`: the ASGI 3 callable. `listeners`, `scoreboard`, `slot`, `observer`, `access`, `log` and
+    `tls` are those of `Engine`, and so are the `options`, but for `sendfile`, `multithread` and
+    what is WSGI's; further ones, all required:
+
+    - `root_path`: of every scope;
+    - `disconnect_grace`: seconds an app has to end after its client has left, before its task is
+      cancelled; 0 = at once;
+    - `websocket_max_message_size`: bytes, 0 = any; `websocket_deflate` (bool): agree to
+      permessage-deflate; `websocket_max_queue`: messages that are read ahead of the app;
+    - `websocket_ping_interval`, `websocket_ping_timeout`: seconds, 0 = off.
+
+    `threads` says how many requests the scoreboard shows by name.
+
+    The loop and the engine wait together in one of two ways. With `loop_fd`, an epoll of the
+    loop's own descriptors, the loop's selector calls `turn` in place of waiting, and asks its own
+    epoll when that returns True. Without it the loop watches `fileno()` and calls `turn(0)` when it
+    is readable, and once in the beginning.
+
+    `state`: what each request gets a shallow copy of. `explain`: gives the text of where a task
+    is, for the log, when its request is slow or overdue.
+
+    Raises as `Engine`.
+    """
+
+    def __new__(
+        cls,
+        listeners: Sequence[int],
+        app: Callable[..., Any],
+        options: dict[str, Any],
+        scoreboard: Scoreboard,
+        slot: int,
+        *,
+        event_loop: Any,
+        loop_fd: int | None = None,
+        state: dict[Any, Any] | None = None,
+        explain: Callable[[Any], str] | None = None,
+        observer: _Observer | None = None,
+        access: tuple[int, str | None, Callable[[int], str], Callable[[dict[str, Any]], str | None]]
+        | None = None,
+        log: Callable[[int, str, Any], object] | None = None,
+        tls: TlsStore | None = None,
+    ) -> AsgiEngine: ...
+    def turn(self, timeout: float | None, /) -> bool:
+        """Serve what is ready; wait for something `timeout` seconds at most (None: for ever). True:
+        the descriptors of `loop_fd` may have news.
+
+        Requests' tasks take their first step in here, and Python's signal handlers run; what they
+        raise beside Exception leaves this call. Returns at once when the engine has ended.
+        RuntimeError within another turn.
+        """
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when a turn has something to do."""
+
+    @property
+    def ended(self) -> bool:
+        """It has drained or stopped."""
+
+    def drain(self, grace: float) -> None:
+        """As of `Engine`. WebSockets are closed, 1001 where the server stops and 1012 else."""
+
+    def stop(self) -> None:
+        """As of `Engine`."""
+
+    def wakeup_fd(self) -> int:
+        """As of `Engine`."""
+
+    @property
+    def cut(self) -> list[str]:
+        """As of `Engine`."""
 
 @final
 class Engine:

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::string::PyStringData;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 /// A str of bytes that stand for code points U+0000 to U+00FF (PEP 3333, "Unicode Issues").
 #[inline]
@@ -100,6 +100,113 @@ pub fn call2<'py>(
     }
 }
 
+/// `callable(first, second, third)` by vectorcall.
+#[inline]
+pub fn call3<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+    third: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr(), third.as_ptr()];
+    // SAFETY: as in `call2`, with three arguments.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_ptr().add(1),
+            3 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            std::ptr::null_mut(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// `callable(first, **{names: values})` by vectorcall; `names` is a tuple of as many str as there
+/// are values.
+#[inline]
+pub fn call_with_names<'py, const VALUES: usize>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    values: [&Bound<'py, PyAny>; VALUES],
+    names: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    const ROOM: usize = 8;
+    const { assert!(VALUES + 2 <= ROOM) };
+    debug_assert_eq!(names.len(), VALUES);
+    let mut arguments = [std::ptr::null_mut(); ROOM];
+    arguments[1] = first.as_ptr();
+    for (place, value) in arguments[2..].iter_mut().zip(values) {
+        *place = value.as_ptr();
+    }
+    // SAFETY: live arguments stand behind the free place that the flag promises, as many named ones
+    // as there are names.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_ptr().add(1),
+            1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            names.as_ptr(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// A str of UTF-8; what is none becomes U+FFFD.
+#[inline]
+pub fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    // SAFETY: the pointer and length describe `bytes`; a new reference, or null with an exception.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeUTF8(
+            bytes.as_ptr().cast::<c_char>(),
+            bytes.len() as ffi::Py_ssize_t,
+            c"replace".as_ptr(),
+        );
+        Ok(Bound::from_owned_ptr_or_err(py, text)?.cast_into_unchecked())
+    }
+}
+
+/// `dict[key]`, where it is there.
+#[inline]
+pub fn get<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Py<PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    // SAFETY: two live objects; the result is borrowed from the dict, and counted at once; null
+    // without an exception says that there is none.
+    unsafe {
+        let found = ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr());
+        if found.is_null() {
+            return match PyErr::take(dict.py()) {
+                Some(error) => Err(error),
+                None => Ok(None),
+            };
+        }
+        Ok(Some(Bound::from_borrowed_ptr(dict.py(), found)))
+    }
+}
+
+/// Runs `body` in a context, as `context.run` does.
+pub fn in_context<T>(context: &Bound<'_, PyAny>, body: impl FnOnce() -> T) -> PyResult<T> {
+    // SAFETY: the caller gives a contextvars.Context, which the function checks; what was entered
+    // is left in the same thread, before anything else can be entered.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(context.py()));
+        }
+        let result = body();
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(context.py()));
+        }
+        Ok(result)
+    }
+}
+
+/// Sets StopIteration with `value`, without making an exception object of it yet.
+pub fn stop_iteration(value: &Bound<'_, PyAny>) {
+    // SAFETY: two live objects; the function takes its own references.
+    unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) }
+}
+
 /// The next item of an iterator; None at its end.
 #[inline]
 pub fn next<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -153,6 +260,66 @@ impl Definition {
             ml_doc: std::ptr::null(),
         }))
     }
+
+    /// Of a function that takes one argument (METH_O), or none (METH_NOARGS).
+    pub const fn simple(name: &'static CStr, body: ffi::PyCFunction, takes: Takes) -> Definition {
+        Definition(std::cell::UnsafeCell::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: body },
+            ml_flags: match takes {
+                Takes::One => ffi::METH_O,
+                Takes::Nothing => ffi::METH_NOARGS,
+            } as c_int,
+            ml_doc: std::ptr::null(),
+        }))
+    }
+}
+
+/// How many arguments a function takes.
+pub enum Takes {
+    Nothing,
+    One,
+}
+
+/// Runs the body of a function of one argument, or of none, on what CPython hands over.
+///
+/// # Safety
+/// To be called by CPython only, through [`Definition::simple`].
+pub unsafe fn enter_simple(
+    state: *mut ffi::PyObject,
+    argument: *mut ffi::PyObject,
+    body: impl for<'py> FnOnce(
+        &Bound<'py, PyAny>,
+        Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>>,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls functions attached, with a live `self`, and an argument that is live,
+    // or null where there is none.
+    unsafe {
+        let py = Python::assume_attached();
+        let run = || {
+            let state = Bound::from_borrowed_ptr(py, state);
+            let argument = Bound::from_borrowed_ptr_or_opt(py, argument);
+            body(&state, argument.as_ref())
+        };
+        give_back(py, catch_unwind(AssertUnwindSafe(run)))
+    }
+}
+
+fn give_back(
+    py: Python<'_>,
+    result: std::thread::Result<PyResult<Bound<'_, PyAny>>>,
+) -> *mut ffi::PyObject {
+    let result = result.unwrap_or_else(|_| {
+        Err(PyRuntimeError::new_err("the server has panicked; please report this"))
+    });
+    match result {
+        Ok(object) => object.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
 }
 
 /// Runs the body of a built-in function on what CPython hands over.
@@ -183,16 +350,7 @@ pub unsafe fn enter(
                 .collect();
             body(&state, &all, keywords.as_ref())
         };
-        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            Err(PyRuntimeError::new_err("the server has panicked; please report this"))
-        });
-        match result {
-            Ok(object) => object.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                std::ptr::null_mut()
-            }
-        }
+        give_back(py, catch_unwind(AssertUnwindSafe(run)))
     }
 }
 

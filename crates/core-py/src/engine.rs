@@ -3,7 +3,7 @@
 //! A thread that calls `run` is attached to the interpreter only while it runs Python. Finishing a
 //! request, waiting and reading the next one happen in one detached stretch.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,15 +13,16 @@ use monoceros_http1::Limits;
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rustix::net::{AddressFamily, getsockname};
 
 use crate::handoff::PyHandoff;
 use crate::job::{Job, Lanes};
+use crate::journal::{Access, Journal};
+use crate::place::places;
 use crate::process::os_error;
 use crate::scoreboard::PyScoreboard;
 use crate::tls::PyTlsStore;
 use crate::trust::set_trust;
-use crate::wsgi::{Access, AppError, Facts, Local, Place, Wsgi};
+use crate::wsgi::{AppError, Facts, Local, Wsgi};
 
 /// A worker's engine.
 #[pyclass(frozen, name = "Engine", module = "monoceros._core")]
@@ -33,7 +34,7 @@ pub struct PyEngine {
 
 /// How the engine writes access lines by itself: a descriptor, a format (None: JSON), and the two
 /// callables of `Access`.
-type AccessLines = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
+pub type AccessLines = (RawFd, Option<String>, Py<PyAny>, Py<PyAny>);
 
 /// An option that the worker has to give.
 pub fn option<'py, T: FromPyObjectOwned<'py>>(
@@ -46,12 +47,27 @@ pub fn option<'py, T: FromPyObjectOwned<'py>>(
     value.extract().map_err(Into::into)
 }
 
+pub fn access_of(py: Python<'_>, lines: AccessLines) -> PyResult<Access> {
+    let (file, format, now, user) = lines;
+    Access::new(py, file, format.as_deref(), now, user)
+        .ok_or_else(|| PyValueError::new_err("this access log format needs an observer"))
+}
+
+/// The value of the Server field.
+pub fn server_field(options: &Bound<'_, PyDict>) -> PyResult<Vec<u8>> {
+    let server = option::<String>(options, "server")?.into_bytes();
+    if server.iter().any(|byte| byte.is_ascii_control()) {
+        return Err(PyValueError::new_err("the Server field has a control character"));
+    }
+    Ok(server)
+}
+
 /// How long draining may take: none at zero.
-fn grace(seconds: f64) -> Span {
+pub fn grace(seconds: f64) -> Span {
     if seconds > 0.0 { Span::from_setting(seconds) } else { Span::ZERO }
 }
 
-fn engine_options(given: &Bound<'_, PyDict>, tls: Option<&PyTlsStore>) -> PyResult<Options> {
+pub fn engine_options(given: &Bound<'_, PyDict>, tls: Option<&PyTlsStore>) -> PyResult<Options> {
     let off_at_zero = |name: &str| Ok::<Span, PyErr>(Span::from_setting(option(given, name)?));
     let timeout = off_at_zero("timeout")?;
     let spool_dir: Option<PathBuf> = option(given, "spool_dir")?;
@@ -90,20 +106,6 @@ fn engine_options(given: &Bound<'_, PyDict>, tls: Option<&PyTlsStore>) -> PyResu
     Ok(options)
 }
 
-/// Where a listening socket listens.
-fn place(listener: RawFd) -> PyResult<Place> {
-    // SAFETY: the caller holds its listeners open while the engine is made.
-    let socket = unsafe { BorrowedFd::borrow_raw(listener) };
-    let address = getsockname(socket).map_err(os_error)?;
-    if address.address_family() == AddressFamily::UNIX {
-        let path = rustix::net::SocketAddrUnix::try_from(address).map_err(os_error)?;
-        let path = path.path_bytes().map_or(&b""[..], |path| path);
-        return Ok(Place::Unix { path: String::from_utf8_lossy(path).into_owned() });
-    }
-    let address = std::net::SocketAddr::try_from(address).map_err(os_error)?;
-    Ok(Place::Internet { host: address.ip().to_string(), port: address.port() })
-}
-
 #[pymethods]
 impl PyEngine {
     #[new]
@@ -130,10 +132,7 @@ impl PyEngine {
         };
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         let server_software: String = option(options, "server_software")?;
-        let server = option::<String>(options, "server")?.into_bytes();
-        if server.iter().any(|byte| byte.is_ascii_control()) {
-            return Err(PyValueError::new_err("the Server field has a control character"));
-        }
+        let server = server_field(options)?;
         let facts = Facts {
             multithread: option(options, "multithread")?,
             multiprocess: option::<u32>(options, "workers")? > 1,
@@ -142,26 +141,18 @@ impl PyEngine {
             script_name,
             errors,
         };
-        let places = listeners.iter().map(|fd| place(*fd)).collect::<PyResult<_>>()?;
-        let access = match access {
-            None => None,
-            Some((file, format, now, user)) => {
-                let access = Access::new(py, file, format.as_deref(), now, user);
-                let complaint = "this access log format needs an observer";
-                Some(access.ok_or_else(|| PyValueError::new_err(complaint))?)
-            }
-        };
+        let places = places(&listeners)?;
+        let access = access.map(|lines| access_of(py, lines)).transpose()?;
         let sendfile = option(options, "sendfile")?;
         let tells_refusals = access.is_some() || observer.is_some();
         let board = Arc::clone(&scoreboard.get().board);
         let mut engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
         engine_options.tells_refusals = tells_refusals;
         engine_options.cooperative = wait_writable.is_some();
-        let wsgi =
-            Wsgi { app, facts, places, observer, access, log, sendfile, server, wait_writable };
-        let handoff = handoff.map(|handoff| Arc::clone(&handoff.get().handoff));
-        let engine =
-            Engine::new(&listeners, engine_options, board, slot, handoff).map_err(os_error)?;
+        engine_options.handoff = handoff.map(|handoff| Arc::clone(&handoff.get().handoff));
+        let journal = Journal { observer, access, log };
+        let wsgi = Wsgi { app, facts, places, journal, sendfile, server, wait_writable };
+        let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         Ok(PyEngine { engine, wsgi: Arc::new(wsgi), lanes: Lanes::default() })
     }
 
@@ -175,7 +166,7 @@ impl PyEngine {
             .app_thread(main)
             .ok_or_else(|| PyRuntimeError::new_err("more threads run the engine than it has"))?;
         let mut local = Local::new(py, &self.wsgi)?;
-        if let Some(access) = &self.wsgi.access {
+        if let Some(access) = &self.wsgi.journal.access {
             *locked(&thread.exchange.lines) = Lines::to(access.file);
         }
         let mut next = py.detach(|| self.engine.next(&mut thread));
@@ -193,7 +184,7 @@ impl PyEngine {
                     None
                 }
                 Next::Notices(notices) => {
-                    self.wsgi.notices(py, notices);
+                    self.wsgi.journal.notices(py, notices);
                     None
                 }
                 Next::Signals => {

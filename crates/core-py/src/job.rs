@@ -57,7 +57,7 @@ impl Lanes {
         }
         let Some(thread) = engine.engine.lane() else { return Ok(None) };
         self.lines.get_or_init(|| {
-            if let Some(access) = &engine.wsgi.access {
+            if let Some(access) = &engine.wsgi.journal.access {
                 *locked(&thread.exchange.lines) = Lines::to(access.file);
             }
             std::sync::Arc::clone(&thread.exchange.lines)
@@ -146,7 +146,7 @@ impl Job {
         match task {
             None | Some(Task::Explain) => Ok(()),
             Some(Task::Notices(notices)) => {
-                own.wsgi.notices(py, notices);
+                own.wsgi.journal.notices(py, notices);
                 Ok(())
             }
             Some(Task::Release(paused)) => own.wsgi.let_go(py, paused).map_or(Ok(()), Err),

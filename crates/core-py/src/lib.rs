@@ -1,9 +1,13 @@
 //! The module `monoceros._core`: what of the engine Python sees. This file only declares it.
 
+mod asgi;
+mod body_writer;
 mod capi;
 mod engine;
 mod handoff;
 mod job;
+mod journal;
+mod place;
 mod process;
 mod scoreboard;
 mod tls;
@@ -30,11 +34,15 @@ mod _core {
     const SLOW: u32 = IncidentKind::Slow as u32;
 
     #[pymodule_export]
+    use crate::asgi::PyAsgiEngine;
+    #[pymodule_export]
     use crate::engine::PyEngine;
     #[pymodule_export]
     use crate::handoff::PyHandoff;
     #[pymodule_export]
     use crate::job::Job;
+    #[pymodule_export]
+    use crate::journal::{Request, Response, writes_access_format};
     #[pymodule_export]
     use crate::process::{become_subreaper, memory_file, set_parent_death_signal};
     #[pymodule_export]
@@ -42,5 +50,5 @@ mod _core {
     #[pymodule_export]
     use crate::tls::PyTlsStore;
     #[pymodule_export]
-    use crate::wsgi::{FileWrapper, Input, Request, Response, writes_access_format};
+    use crate::wsgi::{FileWrapper, Input};
 }

@@ -45,12 +45,19 @@ enum Store {
     Spool(Spool),
 }
 
+/// Finds one body's bytes in what comes from the socket.
+pub struct BodyDecoder {
+    remaining: Remaining,
+    pub pace: Pace,
+    /// Since when nobody reads, where the app takes the body as it comes.
+    rests_since: Option<Moment>,
+}
+
 /// Collects a body. Bounded: no more than `buffer` bytes of it are in memory.
 pub struct BodyReader {
-    remaining: Remaining,
+    pub decoder: BodyDecoder,
     store: Store,
     buffer: usize,
-    pub pace: Pace,
 }
 
 pub struct Fed {
@@ -63,23 +70,74 @@ const FIRST_CAPACITY: usize = 4096;
 /// A peer that announces much and sends little costs no more than this.
 const LARGEST_CAPACITY: u64 = 64 * 1024;
 
+impl BodyDecoder {
+    /// A body that begins now. A length that is too large has been refused before.
+    pub fn new(framing: Framing, options: &Options, now: Moment) -> BodyDecoder {
+        let remaining = match framing {
+            Framing::Length(length) => Remaining::Bytes(length),
+            Framing::None => Remaining::Bytes(0),
+            Framing::Chunked => {
+                Remaining::Chunks(Box::new(ChunkedDecoder::new()), options.limit_request_body)
+            }
+        };
+        let pace = Pace::new(now, options.body_timeout);
+        BodyDecoder { remaining, pace, rests_since: Some(now) }
+    }
+
+    /// Somebody reads on; while nobody did the peer could not send.
+    pub fn resume(&mut self, now: Moment) {
+        if let Some(since) = self.rests_since.take() {
+            self.pace.forgive(now.since(since));
+        }
+    }
+
+    /// What has come is enough for now.
+    pub fn rest(&mut self, now: Moment) {
+        self.rests_since = Some(now);
+    }
+
+    /// Hands what of `input` belongs to the body to `sink`.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        mut sink: impl FnMut(&[u8]) -> Result<(), Errno>,
+    ) -> Result<Fed, BodyError> {
+        match &mut self.remaining {
+            Remaining::Bytes(left) => {
+                let consumed = (*left).min(input.len() as u64) as usize;
+                sink(&input[..consumed]).map_err(BodyError::Disk)?;
+                *left -= consumed as u64;
+                Ok(Fed { consumed, complete: *left == 0 })
+            }
+            Remaining::Chunks(decoder, room) => {
+                let mut bounded = |bytes: &[u8]| {
+                    *room = room.checked_sub(bytes.len() as u64).ok_or(BodyError::TooLarge)?;
+                    sink(bytes).map_err(BodyError::Disk)
+                };
+                match decoder.decode(input, limits, &mut bounded) {
+                    Ok(decoded) => {
+                        Ok(Fed { consumed: decoded.consumed, complete: decoded.complete })
+                    }
+                    Err(DecodeError::Peer(error)) => Err(BodyError::Peer(error)),
+                    Err(DecodeError::Sink(error)) => Err(error),
+                }
+            }
+        }
+    }
+}
+
 impl BodyReader {
     /// A body that begins now. A length that is too large has been refused before.
     pub fn new(framing: Framing, options: &Options, now: Moment) -> BodyReader {
         let buffer = options.body_buffer;
-        let (remaining, capacity) = match framing {
-            Framing::Length(length) => {
-                (Remaining::Bytes(length), length.min(LARGEST_CAPACITY).min(buffer as u64) as usize)
-            }
-            Framing::None => (Remaining::Bytes(0), 0),
-            Framing::Chunked => {
-                let decoder = Box::new(ChunkedDecoder::new());
-                let remaining = Remaining::Chunks(decoder, options.limit_request_body);
-                (remaining, FIRST_CAPACITY.min(buffer))
-            }
+        let capacity = match framing {
+            Framing::Length(length) => length.min(LARGEST_CAPACITY).min(buffer as u64) as usize,
+            Framing::None => 0,
+            Framing::Chunked => FIRST_CAPACITY.min(buffer),
         };
         let store = Store::Memory(Vec::with_capacity(capacity));
-        BodyReader { remaining, store, buffer, pace: Pace::new(now, options.body_timeout) }
+        BodyReader { decoder: BodyDecoder::new(framing, options, now), store, buffer }
     }
 
     /// Takes what of `input` belongs to the body.
@@ -89,28 +147,8 @@ impl BodyReader {
         limits: &Limits,
         directory: &Path,
     ) -> Result<Fed, BodyError> {
-        let BodyReader { remaining, store, buffer, .. } = self;
-        match remaining {
-            Remaining::Bytes(left) => {
-                let consumed = (*left).min(input.len() as u64) as usize;
-                store.append(&input[..consumed], *buffer, directory).map_err(BodyError::Disk)?;
-                *left -= consumed as u64;
-                Ok(Fed { consumed, complete: *left == 0 })
-            }
-            Remaining::Chunks(decoder, room) => {
-                let mut sink = |bytes: &[u8]| {
-                    *room = room.checked_sub(bytes.len() as u64).ok_or(BodyError::TooLarge)?;
-                    store.append(bytes, *buffer, directory).map_err(BodyError::Disk)
-                };
-                match decoder.decode(input, limits, &mut sink) {
-                    Ok(decoded) => {
-                        Ok(Fed { consumed: decoded.consumed, complete: decoded.complete })
-                    }
-                    Err(DecodeError::Peer(error)) => Err(BodyError::Peer(error)),
-                    Err(DecodeError::Sink(error)) => Err(error),
-                }
-            }
-        }
+        let BodyReader { decoder, store, buffer } = self;
+        decoder.decode(input, limits, |bytes| store.append(bytes, *buffer, directory))
     }
 
     pub fn finish(self) -> Body {

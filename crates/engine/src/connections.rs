@@ -16,7 +16,7 @@ use monoceros_uwsgi::Variables;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
-use crate::body::{Body, BodyReader};
+use crate::body::{Body, BodyDecoder, BodyReader};
 use crate::clock::{Moment, Span};
 use crate::gateway::Gateway;
 use crate::output::{Output, Written, unacknowledged};
@@ -42,7 +42,9 @@ impl Key {
         Key((generation as u64) << 32 | index as u64)
     }
 
-    fn index(self) -> usize {
+    /// Of connections that are there at the same time each has another one; low numbers are used
+    /// again.
+    pub fn index(self) -> usize {
         (self.0 & 0xffff_ffff) as usize
     }
 
@@ -77,6 +79,8 @@ pub struct Request {
     pub head: Box<Head>,
     pub bytes: Vec<u8>,
     pub body: Body,
+    /// See `Exchange`.
+    pub incoming: Option<Box<BodyDecoder>>,
     pub since: Moment,
 }
 
@@ -266,9 +270,13 @@ pub enum Class {
     Linger = 5,
     /// From accepting to the end of the TLS handshake.
     Handshake = 6,
+    /// In an event loop: until its peer is asked for a sign of life.
+    Ping = 7,
+    /// Until the sign has to have come.
+    Pong = 8,
 }
 
-const CLASSES: [Class; 7] = [
+const CLASSES: [Class; 9] = [
     Class::Silent,
     Class::Idle,
     Class::Head,
@@ -276,6 +284,8 @@ const CLASSES: [Class; 7] = [
     Class::Write,
     Class::Linger,
     Class::Handshake,
+    Class::Ping,
+    Class::Pong,
 ];
 
 enum Place<G: Gateway> {
@@ -390,11 +400,19 @@ impl<G: Gateway> Connections<G> {
         holders.min_by_key(|(deadline, _)| *deadline).map(|(_, key)| key)
     }
 
-    /// Notes what happened to the socket of a connection that is out.
-    pub fn note(&mut self, key: Key, flags: EventFlags) {
-        if let Some(entry) = self.entry(key) {
-            entry.pending |= flags;
-        }
+    /// Notes what happened to the socket of a connection that is out. True: nothing else was noted.
+    pub fn note(&mut self, key: Key, flags: EventFlags) -> bool {
+        let Some(entry) = self.entry(key) else { return false };
+        let first = entry.pending.is_empty();
+        entry.pending |= flags;
+        first
+    }
+
+    /// The connection is in somebody's hands.
+    pub fn is_out(&self, key: Key) -> bool {
+        self.entries.get(key.index()).is_some_and(|entry| {
+            entry.generation == key.generation() && matches!(entry.place, Place::Out)
+        })
     }
 
     /// What has happened while it was out.

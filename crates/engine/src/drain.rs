@@ -90,6 +90,7 @@ impl<G: Gateway> Reactor<G> {
     fn note_what_is_cut(&mut self) {
         let running = self.works.iter().filter(|work| work.active).map(|work| work.title());
         self.cut.extend(running);
+        self.cut.extend(self.seats.titles());
         let mut unfinished = 0;
         for connection in self.connections.here() {
             match &connection.request {

@@ -19,12 +19,13 @@ use monoceros_uwsgi::Variables;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::body::Body;
+use crate::body::{Body, BodyDecoder};
 use crate::clock::{Moment, Span};
 use crate::connections::Connection;
 use crate::gateway::Gateway;
 use crate::lines::Lines;
 use crate::output::{Output, Payload, Written, unacknowledged};
+use crate::seats::Seat;
 use crate::tls::Session;
 use crate::trust::Origin;
 
@@ -82,12 +83,16 @@ pub struct Exchange<G: Gateway> {
     /// The head, where it is not in the buffer.
     pub(crate) bytes: Option<Vec<u8>>,
     pub(crate) body: Body,
+    /// In an event loop: the body has not come whole yet, and this finds the rest of it.
+    pub(crate) incoming: Option<Box<BodyDecoder>>,
     pub(crate) output: Output,
     pub(crate) keep_alive: bool,
     pub(crate) status: u16,
     pub(crate) sent: u64,
     pub(crate) since: Moment,
     pub(crate) id: u64,
+    /// In an event loop: where the reactor knows it.
+    pub(crate) seat: Option<Seat>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) write_timeout: Span,
     /// Log lines of this thread; written before it waits, or when its app is slow.
@@ -111,12 +116,14 @@ impl<G: Gateway> Exchange<G> {
             head: Box::new(Head::new()),
             bytes: None,
             body: Body::Empty,
+            incoming: None,
             output: Output::default(),
             keep_alive: false,
             status: 0,
             sent: 0,
             since: Moment::default(),
             id: 0,
+            seat: None,
             desk,
             write_timeout,
             lines: Arc::default(),
@@ -259,6 +266,11 @@ impl<G: Gateway> Exchange<G> {
     /// Forget what has been appended and not sent.
     pub fn clear_output(&mut self) {
         self.output.clear();
+    }
+
+    /// Bytes of the output that wait in memory.
+    pub fn held(&self) -> usize {
+        self.output.in_memory()
     }
 
     /// Sends what the socket takes in one turn, without waiting.

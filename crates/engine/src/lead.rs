@@ -26,6 +26,10 @@
 mod finish;
 mod lanes;
 mod sentinel;
+mod streams;
+mod turn;
+
+pub use turn::Step;
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{
@@ -42,12 +46,11 @@ use crate::clock::{Moment, Span};
 use crate::connections::Paused;
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Outcome};
-use crate::handoff::Handoff;
 use crate::hub::Hub;
 use crate::lines::locked;
 use crate::listeners::Listeners;
 use crate::notice::{Report, Severity};
-use crate::options::Options;
+use crate::options::{EventLoop, Options};
 use crate::output::Written;
 use crate::poller::{Events, Poller};
 use crate::reactor::Reactor;
@@ -59,6 +62,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// every tick costs what requests could have had, and a longer one is enough.
 const QUICK_CALLS: u64 = 8;
 const LONG_TICK: Duration = Duration::from_millis(4);
+/// How long an event loop may be away while something waits for it: what a loop may need for a turn
+/// in which nobody blocks it.
+const LOOP_TICK: Duration = Duration::from_millis(10);
 /// From here on a request is slow.
 const SLOW: Span = Span::from_millis(1);
 /// Quiet ticks after which the sentinel goes to sleep: waking it costs a system call.
@@ -134,14 +140,12 @@ pub struct Engine<G: Gateway> {
 }
 
 impl<G: Gateway> Engine<G> {
-    /// Starts the sentinel: to be called after the last fork. `handoff`: the exchange of all workers
-    /// with these listeners, where connections may move.
+    /// Starts the sentinel: to be called after the last fork.
     pub fn new(
         given: &[RawFd],
         options: Options,
         board: Arc<Scoreboard>,
         slot: usize,
-        handoff: Option<Arc<Handoff>>,
     ) -> Result<Engine<G>, Errno> {
         let options = Arc::new(options);
         let poller = Arc::new(Poller::new()?);
@@ -159,19 +163,17 @@ impl<G: Gateway> Engine<G> {
             listeners,
             Arc::clone(&held),
         );
-        if let Some(handoff) = handoff
-            && options.tls.is_none()
-            && options.uwsgi.is_none()
-        {
-            reactor.join(handoff);
-        }
+        reactor.join_handoff();
         let cooperative = options.cooperative;
         if cooperative {
             reactor.hub = Some(Hub::new()?);
             reactor.lead = Lead::Sentinel;
         }
+        if let Some(event_loop) = options.event_loop {
+            reactor.join_loop(event_loop)?;
+        }
         let shared = Arc::new(Shared {
-            wakes: reactor.works.iter().map(|_| Condvar::new()).collect(),
+            wakes: (0..reactor.works.len().max(1)).map(|_| Condvar::new()).collect(),
             options,
             poller,
             reactor: Mutex::new(reactor),
@@ -522,6 +524,7 @@ impl<G: Gateway> Shared<G> {
             self.wakes[next].notify_one();
         } else {
             reactor.lead = Lead::Sentinel;
+            reactor.show_loop(false);
             self.sentinel_called.store(true, SeqCst);
             self.sentinel_asleep.store(false, SeqCst);
             self.wake_sentinel();

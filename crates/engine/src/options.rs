@@ -2,13 +2,25 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use monoceros_http1::{Limits, Policy};
 use monoceros_proxy::Networks;
 
 use crate::clock::Span;
+use crate::handoff::Handoff;
 use crate::tls;
 use crate::trust::Trust;
+
+/// How the engine and the event loop that runs the app wait together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EventLoop {
+    /// The loop waits in the engine, which tells it when this descriptor, an epoll of its own
+    /// sockets, has news.
+    Within(RawFd),
+    /// The engine's poller is one of the descriptors that the loop waits for.
+    Around,
+}
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +29,8 @@ pub struct Options {
     pub threads: usize,
     /// The app runs in greenlets of one thread, which takes requests instead of leading.
     pub cooperative: bool,
+    /// The app runs in an event loop, whose thread takes part as long as it likes.
+    pub event_loop: Option<EventLoop>,
     /// Open connections beyond which this worker accepts no more.
     pub worker_connections: usize,
     /// How long an idle connection is kept; zero: one request per connection.
@@ -33,6 +47,10 @@ pub struct Options {
     pub body_min_rate: u64,
     /// Without progress of a response.
     pub write_timeout: Span,
+    /// In an event loop: how long an upgraded connection may be silent before its peer is asked
+    /// whether it lives, and how long it may take to answer.
+    pub ping_interval: Span,
+    pub ping_timeout: Span,
     /// For a request in the app; `Span::FOREVER`: none.
     pub request_deadline: Span,
     /// After this a request in the app is reported as slow; `Span::FOREVER`: never.
@@ -57,6 +75,8 @@ pub struct Options {
     pub uwsgi: Option<Networks>,
     /// Readable (hung up) when the arbiter is gone.
     pub lifeline: Option<RawFd>,
+    /// The exchange of all workers with these listeners; None: connections stay where they are.
+    pub handoff: Option<Arc<Handoff>>,
     /// How long draining may take when a signal asks for it.
     pub graceful_timeout: Span,
     /// Requests that are refused are told, for an access log.
@@ -76,6 +96,7 @@ impl Default for Options {
         Options {
             threads: 1,
             cooperative: false,
+            event_loop: None,
             worker_connections: 1000,
             keepalive: Span::from_secs(75),
             tls: None,
@@ -84,6 +105,8 @@ impl Default for Options {
             body_timeout: Span::from_secs(30),
             body_min_rate: 100,
             write_timeout: Span::from_secs(60),
+            ping_interval: Span::FOREVER,
+            ping_timeout: Span::FOREVER,
             request_deadline: Span::FOREVER,
             slow_after: Span::FOREVER,
             max_requests: 0,
@@ -97,6 +120,7 @@ impl Default for Options {
             trust: Trust::default(),
             uwsgi: None,
             lifeline: None,
+            handoff: None,
             graceful_timeout: Span::from_secs(30),
             tells_refusals: false,
         }

@@ -19,6 +19,11 @@ impl Pace {
         Pace { bought: now.after(stretch) }
     }
 
+    /// For so long nobody asked the peer for more.
+    pub fn forgive(&mut self, pause: Span) {
+        self.bought = self.bought.after(pause);
+    }
+
     /// `bytes` have come. False: the body comes at less than `rate` bytes a second, measured over
     /// `stretch`; a rate of 0 is always kept.
     pub fn keeps_up(&mut self, bytes: usize, rate: u64, stretch: Span, now: Moment) -> bool {

@@ -7,11 +7,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
-use crate::clock::Span;
+use crate::clock::{Moment, Span};
 
 /// Events per wait: enough to spread its cost, few enough that one round is short.
 const BATCH: usize = 128;
@@ -21,7 +24,9 @@ const SPECIAL: u64 = u64::MAX - 0xffff;
 const KICK: u64 = SPECIAL;
 const SIGNAL: u64 = SPECIAL + 1;
 const LIFELINE: u64 = SPECIAL + 2;
-const HANDOFF: u64 = SPECIAL + 3;
+const HANDOFF: u64 = SPECIAL + 5;
+const LOOP: u64 = SPECIAL + 3;
+const ALARM: u64 = SPECIAL + 4;
 const LISTENER: u64 = SPECIAL + 0x100;
 
 /// Whose event it is.
@@ -35,6 +40,10 @@ pub enum Source {
     Lifeline,
     /// A connection comes from another worker.
     Handoff,
+    /// Descriptors of the event loop that waits in here.
+    Loop,
+    /// The time has come that was set.
+    Alarm,
 }
 
 impl Source {
@@ -45,6 +54,8 @@ impl Source {
             SIGNAL => Source::Signal,
             LIFELINE => Source::Lifeline,
             HANDOFF => Source::Handoff,
+            LOOP => Source::Loop,
+            ALARM => Source::Alarm,
             token => Source::Listener((token - LISTENER) as usize),
         }
     }
@@ -138,6 +149,34 @@ impl Poller {
         epoll::delete(&self.epoll, descriptor)
     }
 
+    /// Tells, level-triggered, when an event loop's own epoll has news; `watched` false: no more.
+    pub fn watch_loop(&self, descriptors: BorrowedFd<'_>, watched: bool) -> Result<(), Errno> {
+        if watched {
+            epoll::add(&self.epoll, descriptors, EventData::new_u64(LOOP), EventFlags::IN)
+        } else {
+            epoll::delete(&self.epoll, descriptors)
+        }
+    }
+
+    /// For an event loop that waits for this poller.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Something has happened that a wait would tell. Takes nothing away.
+    pub fn has_news(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.epoll, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut descriptors, Some(&now)), Ok(1))
+    }
+
+    pub fn new_alarm(&self) -> Result<Alarm, Errno> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        epoll::add(&self.epoll, &timer, EventData::new_u64(ALARM), EventFlags::IN)?;
+        Ok(Alarm { timer, at: Moment::NEVER })
+    }
+
     /// Fills `events`; an interrupted wait is one with no events and `Err(INTR)`.
     pub fn wait(&self, events: &mut Events, timeout: Span) -> Result<(), Errno> {
         let timeout = Timespec {
@@ -172,5 +211,35 @@ impl Poller {
     /// Where a signal handler writes the number of its signal.
     pub fn signal_writer(&self) -> BorrowedFd<'_> {
         self.signal_write.as_fd()
+    }
+}
+
+/// Makes the poller readable at a moment, for who does not wait in it.
+pub struct Alarm {
+    timer: OwnedFd,
+    at: Moment,
+}
+
+impl Alarm {
+    /// At `moment` or earlier. Deadlines mostly move into the future: one that is set stays.
+    pub fn set(&mut self, moment: Moment) -> Result<(), Errno> {
+        if self.at <= moment {
+            return Ok(());
+        }
+        let value = Timespec {
+            tv_sec: (moment.0 / 1_000_000_000).min(i64::MAX as u64) as i64,
+            tv_nsec: (moment.0 % 1_000_000_000) as i64,
+        };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        self.at = moment;
+        Ok(())
+    }
+
+    /// It has told.
+    pub fn take(&mut self) {
+        let result = rustix::io::read(&self.timer, &mut [0u8; 8]);
+        debug_assert!(matches!(result, Ok(8) | Err(Errno::AGAIN)));
+        self.at = Moment::NEVER;
     }
 }

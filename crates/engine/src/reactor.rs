@@ -34,9 +34,10 @@ use crate::notice::{Notices, Severity, Throttle, peer_name};
 use crate::options::Options;
 use crate::output::{Output, Written, unacknowledged};
 use crate::overload::Overload;
-use crate::poller::{Poller, Source, Watch};
+use crate::poller::{Alarm, Poller, Source, Watch};
 use crate::promptness::Promptness;
 use crate::scoreboard::{Cell, Scoreboard};
+use crate::seats::{Reminder, Seats};
 use crate::system;
 use crate::tls;
 use crate::work::Work;
@@ -52,6 +53,19 @@ const LINGER_TURN: usize = 1024 * 1024;
 const WRITE_LOOKS: u32 = 4;
 /// How often the scoreboard is told that the engine lives.
 pub const BEAT: Span = Span::from_secs(1);
+/// What an event loop has to know of a connection that it has out.
+#[derive(Clone, Copy, Debug)]
+pub enum News {
+    /// Something has happened to its socket.
+    Socket(Key, EventFlags),
+    /// A deadline has passed that was set for it.
+    Deadline(Key, Class),
+    /// Its request runs for longer than it may.
+    Overdue(Key),
+    /// Its request is slow, and goes on.
+    Slow(Key),
+}
+
 /// While requests have deadlines and threads are out, nobody waits longer than this: they do not
 /// wake the leader when they begin more work.
 const WATCH: Span = Span::from_millis(100);
@@ -98,6 +112,16 @@ pub struct Reactor<G: Gateway> {
     pub(crate) hub: Option<Hub>,
     /// What connects this worker with its siblings, where connections move.
     pub(crate) moves: Option<Moves>,
+    /// For an event loop: what has happened to what it has out.
+    pub(crate) news: VecDeque<News>,
+    pub(crate) seats: Seats,
+    /// The event loop's own descriptors have news.
+    pub(crate) loop_is_called: bool,
+    /// The event loop's thread wants the lead back.
+    pub(crate) reclaimed: bool,
+    pub(crate) alarm: Option<Alarm>,
+    /// The event loop knows that this worker drains.
+    pub(crate) drain_told: bool,
     pub draining: Option<Draining>,
     pub ended: bool,
     /// App threads that close what the end has left over.
@@ -133,12 +157,23 @@ impl<G: Gateway> Reactor<G> {
             Span(options.write_timeout.0 / WRITE_LOOKS as u64),
             LINGER,
             options.handshake_timeout,
+            options.ping_interval,
+            options.ping_timeout,
         ]);
+        // Lanes of a cooperative worker come as they are needed; requests in an event loop have
+        // seats instead.
+        let threads = match options.event_loop {
+            None if !options.cooperative => options.threads,
+            _ => 0,
+        };
         Reactor {
-            // Lanes of a cooperative worker come as they are needed.
-            works: (0..if options.cooperative { 0 } else { options.threads })
-                .map(|_| Work::new())
-                .collect(),
+            works: (0..threads).map(|_| Work::new()).collect(),
+            news: VecDeque::new(),
+            seats: Seats::new(options.slow_after, options.request_deadline),
+            loop_is_called: false,
+            reclaimed: false,
+            alarm: None,
+            drain_told: false,
             connections,
             tls: options.tls.clone(),
             handshakes: 0,
@@ -183,7 +218,8 @@ impl<G: Gateway> Reactor<G> {
         !(self.ready.is_empty()
             && self.resumable.is_empty()
             && self.released.is_empty()
-            && self.notices.is_empty())
+            && self.notices.is_empty()
+            && self.news.is_empty())
     }
 
     /// After the end: a response that was waiting, and that nobody will go on with.
@@ -236,7 +272,10 @@ impl<G: Gateway> Reactor<G> {
             Source::Connection(token) => match self.connections.take(Key::from_token(token)) {
                 Found::Here(connection) => self.on_event(connection, flags, exchange),
                 Found::Out => {
-                    self.connections.note(Key::from_token(token), flags);
+                    let key = Key::from_token(token);
+                    if self.connections.note(key, flags) && self.options.event_loop.is_some() {
+                        self.news.push_back(News::Socket(key, EventFlags::empty()));
+                    }
                     false
                 }
                 Found::Gone => false,
@@ -252,6 +291,16 @@ impl<G: Gateway> Reactor<G> {
             }
             Source::Signal => {
                 self.on_signals();
+                false
+            }
+            Source::Loop => {
+                self.loop_is_called = true;
+                false
+            }
+            Source::Alarm => {
+                if let Some(alarm) = &mut self.alarm {
+                    alarm.take();
+                }
                 false
             }
             Source::Lifeline => {
@@ -495,7 +544,8 @@ impl<G: Gateway> Reactor<G> {
         let head = std::mem::replace(&mut exchange.head, Box::new(monoceros_http1::Head::new()));
         connection.phase = Phase::Ready;
         connection.keep_alive = exchange.keep_alive;
-        connection.request = Some(Request { head, bytes, body, since: self.now });
+        let incoming = exchange.incoming.take();
+        connection.request = Some(Request { head, bytes, body, incoming, since: self.now });
         let key = connection.key;
         if !self.watch(&mut connection, Watch::Input) {
             return self.close(connection);
@@ -530,6 +580,7 @@ impl<G: Gateway> Reactor<G> {
                     exchange.head = request.head;
                     exchange.bytes = Some(request.bytes);
                     exchange.body = request.body;
+                    exchange.incoming = request.incoming;
                     exchange.keep_alive = connection.keep_alive && self.keeps_connections();
                     exchange.status = 0;
                     exchange.sent = 0;

@@ -7,7 +7,7 @@ use monoceros_http1::{Error, Framing, Head, Method, Progress, Status};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
-use crate::body::{Body, BodyError, BodyReader, Fed};
+use crate::body::{Body, BodyDecoder, BodyError, BodyReader, Fed};
 use crate::connections::{Class, Connection, Phase};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -43,6 +43,11 @@ impl<G: Gateway> Connection<G> {
             }
         }
         true
+    }
+
+    /// The client waits for a 100, and the app wants its body.
+    pub fn owe_continue(&mut self) {
+        self.continue_owed = CONTINUE.len();
     }
 
     /// The client has sent its body without being told to. False: it was told in part, so that no
@@ -296,6 +301,13 @@ impl<G: Gateway> Reactor<G> {
             }
             Framing::Length(_) | Framing::Chunked => {}
         }
+        if self.options.event_loop.is_some() {
+            // The app takes the body as it comes, and whoever waits for a 100 hears it then.
+            let decoder = BodyDecoder::new(exchange.head.framing, &self.options, self.now);
+            exchange.incoming = Some(Box::new(decoder));
+            connection.input = rest;
+            return self.ready(connection, exchange);
+        }
         connection.body = Some(BodyReader::new(exchange.head.framing, &self.options, self.now));
         connection.head_bytes = exchange.bytes.take().unwrap_or_default();
         let expects = exchange.head.expect_continue;
@@ -357,7 +369,7 @@ impl<G: Gateway> Reactor<G> {
     fn keep_pace(&mut self, mut connection: Box<Connection<G>>, count: usize) -> Parsed<G> {
         let (rate, stretch) = (self.options.body_min_rate, self.options.body_timeout);
         let body = connection.body.as_mut();
-        if body.is_none_or(|body| body.pace.keeps_up(count, rate, stretch, self.now)) {
+        if body.is_none_or(|body| body.decoder.pace.keeps_up(count, rate, stretch, self.now)) {
             return Parsed::More(connection);
         }
         let peer = peer_name(connection.peer);

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::capi::{header_key, latin1, set, set_default};
+use crate::place::Place;
 use crate::wsgi::client::Client;
 use crate::wsgi::{FileWrapper, Input, Wsgi};
 
@@ -23,13 +24,6 @@ pub struct Facts {
     /// From the process's environment variable.
     pub script_name: String,
     pub errors: Py<PyAny>,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Debug)]
-pub enum Place {
-    Internet { host: String, port: u16 },
-    Unix { path: String },
 }
 
 macro_rules! keys {

@@ -7,7 +7,7 @@
 mod aftermath;
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::{Exchange, Gateway, Outcome, Report, Severity, Written, locked};
+use monoceros_engine::{Exchange, Gateway, Outcome, Written};
 use monoceros_http1::{DateCache, Method, Status, error_response};
 use pyo3::exceptions::{
     PyBrokenPipeError, PyException, PyKeyboardInterrupt, PySystemExit, PyTypeError,
@@ -15,29 +15,22 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::body_writer::{BodyWriter, ShortBody};
 use crate::capi::{call2, next};
+use crate::journal::{Clock, DEBUG, ERROR, Journal, Observed, Request, WARNING};
+use crate::place::Place;
 use crate::wsgi::FileWrapper;
-use crate::wsgi::access::{Access, Clock, Fate};
 use crate::wsgi::client::Client;
 use crate::wsgi::cooperation::flush_cooperatively;
-use crate::wsgi::environ::{Environs, Facts, NotUnderScriptName, Place};
-use crate::wsgi::observed::{Observed, Request};
-use crate::wsgi::responder::{BodyWriter, Callables, ShortBody};
-
-const DEBUG: i32 = 10;
-const INFO: i32 = 20;
-const WARNING: i32 = 30;
-const ERROR: i32 = 40;
+use crate::wsgi::environ::{Environs, Facts, NotUnderScriptName};
+use crate::wsgi::responder::Callables;
 
 /// What all app threads of a worker share.
 pub struct Wsgi {
     pub app: Py<PyAny>,
     pub facts: Facts,
     pub places: Vec<Place>,
-    pub observer: Option<Py<PyAny>>,
-    /// Access lines that need no observer.
-    pub access: Option<Access>,
-    pub log: Option<Py<PyAny>>,
+    pub journal: Journal,
     pub sendfile: bool,
     /// Value of the Server field.
     pub server: Vec<u8>,
@@ -137,7 +130,9 @@ impl Wsgi {
         if local.callables.escaped(py) {
             match Local::new(py, self) {
                 Ok(fresh) => *local = fresh,
-                Err(error) => self.say(py, ERROR, "cannot renew start_response", Some(error)),
+                Err(error) => {
+                    self.journal.say(py, ERROR, "cannot renew start_response", Some(error))
+                }
             }
         }
         served
@@ -205,7 +200,7 @@ impl Wsgi {
     ) -> Result<Responded, (Option<Py<PyAny>>, Failure)> {
         let early = |error: PyErr| (None, Failure::Raised(error));
         let mut request = None;
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = &self.journal.observer {
             let seen = Request::new(py, exchange).map_err(early)?;
             request = Some(seen.clone());
             *observed = Some(Observed {
@@ -230,11 +225,11 @@ impl Wsgi {
         if let (Some(observed), Some(request)) = (&mut *observed, request) {
             Request::set_body(&request, &environ).map_err(early)?;
             observed.environ = environ.clone().unbind();
-        } else if self.access.is_some() {
+        } else if self.journal.access.is_some() {
             let environ = environ.clone().unbind();
             *observed = Some(Observed { request: None, environ, since, kept: None });
         }
-        local.callables.begin(py, exchange, self.observer.is_some());
+        local.callables.begin(py, exchange, self.journal.observer.is_some());
         let start_response = local.callables.start_response(py);
         let called = call2(self.app.bind(py), environ.as_any(), &start_response);
         drop(start_response);
@@ -401,12 +396,12 @@ impl Wsgi {
                 "the app sent {} bytes more than its Content-Length says; they were cut",
                 writer.excess
             );
-            self.say(py, WARNING, &text, None);
+            self.journal.say(py, WARNING, &text, None);
         }
         if writer.superfluous {
             let text =
                 format!("the app sent a body with status {}, which has none", exchange.status());
-            self.say(py, WARNING, &text, None);
+            self.journal.say(py, WARNING, &text, None);
         }
         writer.finish(exchange).map_err(|ShortBody(missing)| {
             Failure::Broken(format!(

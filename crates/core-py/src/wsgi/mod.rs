@@ -1,7 +1,5 @@
 //! The WSGI gateway (PEP 3333): from the engine's exchange to the app and back.
 
-mod access;
-mod access_json;
 mod client;
 mod cooperation;
 mod encrypted;
@@ -9,13 +7,9 @@ mod environ;
 mod file;
 mod gateway;
 mod input;
-mod observed;
-mod refused;
 mod responder;
 
-pub use access::{Access, writes_access_format};
-pub use environ::{Facts, Place};
+pub use environ::Facts;
 pub use file::FileWrapper;
 pub use gateway::{AppError, Local, Paused, Wsgi};
 pub use input::Input;
-pub use observed::{Request, Response};

@@ -62,8 +62,7 @@ pub struct Handoff {
 impl Handoff {
     pub fn new() -> Result<Handoff, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (entrance, exit) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let (entrance, exit) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         set_socket_send_buffer_size(&entrance, ROOM)?;
         let number = fstat(&exit)?.st_ino;
         Ok(Handoff { entrance, exit, number })
@@ -115,5 +114,88 @@ impl Handoff {
                 count += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use message::Waiting;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
+    }
+
+    fn encoded(request: bool) -> Vec<u8> {
+        let head = &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..];
+        let waiting = Waiting { since: Moment(1), head, body: b"", pipelined: b"" };
+        let message = Message {
+            listener: 0,
+            requests: 1,
+            peer: None,
+            proxied: None,
+            awaits_preface: false,
+            request: request.then_some(waiting),
+        };
+        let mut bytes = Vec::new();
+        assert!(message.encode(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn a_connection_arrives_with_what_is_known_of_it() {
+        let handoff = Handoff::new().unwrap();
+        assert_ne!(handoff.number(), Handoff::new().unwrap().number());
+        let mut buffer = [0; message::MOST];
+        assert!(matches!(handoff.receive(&mut buffer), Err(Errno::AGAIN)));
+        assert_eq!(handoff.under_way(), 0);
+        let (client, server) = pair();
+        let sent = encoded(true);
+        handoff.send(&sent, server.as_fd()).unwrap();
+        drop(server);
+        assert!(handoff.under_way() > 0);
+        let Ok(Delivery::Connection { length, socket }) = handoff.receive(&mut buffer) else {
+            panic!("nothing has come");
+        };
+        assert_eq!(buffer[..length], sent);
+        assert_eq!(system::send(&socket, b"x"), Ok(1));
+        assert_eq!(system::receive(&client, &mut buffer), Ok(1));
+        assert_eq!(handoff.under_way(), 0);
+    }
+
+    #[test]
+    fn a_full_exchange_says_so_and_empties() {
+        let handoff = Handoff::new().unwrap();
+        let (client, server) = pair();
+        let idle = encoded(false);
+        let mut sent = 0;
+        let full = loop {
+            match handoff.send(&idle, server.as_fd()) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, Errno::AGAIN | Errno::TOOMANYREFS), "{full}");
+        assert!(sent > 100, "{sent}");
+        assert_eq!(handoff.turn_away(), 0, "no request was among them");
+        drop(server);
+        assert_eq!(system::receive(&client, &mut [0; 1]), Ok(0), "none is left open");
+        handoff.send(&idle, client.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn who_is_turned_away_hears_why() {
+        let handoff = Handoff::new().unwrap();
+        let (client, server) = pair();
+        handoff.send(&encoded(true), server.as_fd()).unwrap();
+        handoff.send(&encoded(false), server.as_fd()).unwrap();
+        drop(server);
+        assert_eq!(handoff.turn_away(), 1);
+        let mut answer = [0; 1024];
+        let length = system::receive(&client, &mut answer).unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 503 "));
+        assert_eq!(system::receive(&client, &mut answer), Ok(0));
     }
 }

@@ -87,10 +87,17 @@ enum Stays {
 }
 
 impl<G: Gateway> Reactor<G> {
-    /// This worker takes part; others read it from the scoreboard.
-    pub fn join(&mut self, handoff: Arc<Handoff>) {
-        self.board.slot(self.slot).set_handoff(handoff.number());
-        self.moves = Some(Moves::new(handoff));
+    /// This worker takes part, where its connections can be moved; others read it from the
+    /// scoreboard.
+    pub fn join_handoff(&mut self) {
+        let options = &self.options;
+        if let Some(handoff) = &options.handoff
+            && options.tls.is_none()
+            && options.uwsgi.is_none()
+        {
+            self.board.slot(self.slot).set_handoff(handoff.number());
+            self.moves = Some(Moves::new(Arc::clone(handoff)));
+        }
     }
 
     /// This worker begins to drain.
@@ -305,6 +312,9 @@ fn encode<G: Gateway>(connection: &Connection<G>, out: &mut Vec<u8>) -> bool {
 }
 
 fn waiting<'a>(request: &'a Request, pipelined: &'a [u8]) -> Option<Waiting<'a>> {
+    if request.incoming.is_some() {
+        return None;
+    }
     let body = match &request.body {
         Body::Empty => &[],
         Body::Beside { start, end } => &request.bytes[*start..*end],

@@ -48,8 +48,7 @@ impl<G: Gateway> Reactor<G> {
         if moves.armed {
             // To the end of the kernel's queue of workers.
             let exit = moves.handoff.exit();
-            let requeued =
-                self.poller.remove(exit).and_then(|()| self.poller.add_exchange(exit));
+            let requeued = self.poller.remove(exit).and_then(|()| self.poller.add_exchange(exit));
             self.complain("cannot wait for connections of other workers", requeued);
         }
     }
@@ -58,7 +57,7 @@ impl<G: Gateway> Reactor<G> {
     /// woken nobody else.
     pub fn peek_when_idle(&mut self) {
         if self.moves.as_ref().is_some_and(|moves| moves.armed) {
-            self.take_over();
+            self.peek();
         }
     }
 
@@ -70,6 +69,12 @@ impl<G: Gateway> Reactor<G> {
             && self.draining.is_none()
         {
             moves.next_peek = now.after(PEEK);
+            self.peek();
+        }
+    }
+
+    fn peek(&mut self) {
+        if self.moves.as_ref().is_some_and(|moves| moves.handoff.under_way() > 0) {
             self.take_over();
         }
     }
@@ -201,25 +206,20 @@ impl<G: Gateway> Reactor<G> {
         head.amend(&mut bytes[..start]);
         if let Err(wrong) = self.note_origin(&mut connection, &head, &bytes) {
             self.keep_line(&mut connection, &bytes);
-            self.refuse_as(
-                connection,
-                monoceros_http1::Status::BAD_REQUEST,
-                &wrong,
-                wrong.rule(),
-            );
+            self.refuse_as(connection, monoceros_http1::Status::BAD_REQUEST, &wrong, wrong.rule());
             return Ok(());
         }
         connection.input.extend_from_slice(request.pipelined);
         connection.linger = head.persistent || !connection.input.is_empty();
-        connection.keep_alive = head.persistent
-            && head.method != Method::Connect
-            && self.options.keepalive.0 > 0;
+        connection.keep_alive =
+            head.persistent && head.method != Method::Connect && self.options.keepalive.0 > 0;
         let body = match bytes.len() {
             end if end == start => Body::Empty,
             end => Body::Beside { start, end },
         };
         connection.phase = Phase::Ready;
-        connection.request = Some(Request { head, bytes, body, since: request.since });
+        let since = request.since;
+        connection.request = Some(Request { head, bytes, body, incoming: None, since });
         if !self.watch(&mut connection, Watch::Input) {
             self.close(connection);
             return Ok(());

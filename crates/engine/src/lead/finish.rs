@@ -1,36 +1,19 @@
 //! What follows when an app has returned: its response goes out, its connection comes back.
 
 use super::*;
+use crate::connections::{Connection, Phase};
+use crate::output::Output;
 
 impl<G: Gateway> Shared<G> {
     pub(super) fn finish(&self, thread: &mut AppThread<G>, outcome: Outcome<G::Paused>) {
         let exchange = &mut thread.exchange;
-        let written = match outcome {
-            Outcome::Abort => None,
-            _ => exchange.flush_down_to(HELD_MOST.saturating_sub(self.held.load(Relaxed))).ok(),
-        };
-        let Some(mut connection) = exchange.connection.take() else { return };
-        let mut held = 0;
-        let mut unspilled = None;
-        if matches!(written, Some(Written::Blocked | Written::TurnOver)) {
-            held = exchange.output.in_memory();
-            if self.held.load(Relaxed) + held > HELD_MOST {
-                match exchange.output.spill(&self.options.spool_dir) {
-                    Ok(()) => held = 0,
-                    Err(error) => unspilled = Some(error),
-                }
-            }
-            self.held.fetch_add(held, Relaxed);
-        }
+        let Some((mut connection, pushed)) = self.push_out(exchange, &outcome) else { return };
         let mut guard = self.lock();
         // Asked under the lock, so that it does not become so behind our back.
         let overdue = exchange.is_overdue();
         let reactor = &mut *guard;
         let now = Moment::now();
         reactor.now = reactor.now.max(now);
-        if let Some(error) = unspilled {
-            reactor.make_room_in_memory(error);
-        }
         let took = now.since(exchange.since);
         self.note_duration(took);
         let all_were_busy = reactor.all_works(|work| work.active);
@@ -40,61 +23,11 @@ impl<G: Gateway> Shared<G> {
             reactor.crowd -= 1;
         }
         cell.end(took, reactor.crowd == 0 || thread.index < reactor.cells());
-        connection.keep_alive = exchange.keep_alive;
-        connection.status = exchange.status;
-        connection.sent = exchange.sent;
-        connection.held = held;
-        match (written, outcome) {
-            (Some(Written::All), Outcome::Complete) => {
-                cell.count(connection.status, exchange.head.length as u64, connection.sent);
-                connection.status = 0;
-                reactor.answered(connection);
-            }
-            (Some(Written::All), Outcome::CompleteThen(paused)) => {
-                cell.count(connection.status, exchange.head.length as u64, connection.sent);
-                connection.status = 0;
-                reactor.released.push(paused);
-                reactor.answered(connection);
-            }
-            (Some(Written::All), Outcome::Pause(paused)) => {
-                connection.paused = Paused::Resume(paused);
-                connection.phase = crate::connections::Phase::Writing;
-                connection.head_bytes = reactor.works[thread.index].shown().to_vec();
-                let key = connection.key;
-                reactor.connections.put(connection);
-                reactor.resumable.push_back(key);
-            }
-            (Some(written), outcome) => {
-                if written == Written::TurnOver {
-                    reactor.write_later(connection.key);
-                }
-                connection.paused = match outcome {
-                    Outcome::Pause(paused) => {
-                        connection.head_bytes = reactor.works[thread.index].shown().to_vec();
-                        Paused::Resume(paused)
-                    }
-                    Outcome::CompleteThen(paused) => Paused::Release(paused),
-                    Outcome::Complete | Outcome::Abort => Paused::Nothing,
-                };
-                connection.output = std::mem::take(&mut exchange.output);
-                reactor.blocked(connection);
-            }
-            (None, outcome) => {
-                if let Outcome::Pause(paused) | Outcome::CompleteThen(paused) = outcome {
-                    reactor.released.push(paused);
-                }
-                exchange.output.clear();
-                if overdue {
-                    // The 504 has been sent, as far as the socket took it.
-                    connection.output = unsent.map(|rest| *rest).unwrap_or_default();
-                    reactor.linger(connection);
-                } else {
-                    reactor.abort(connection);
-                }
-            }
+        if matches!(outcome, Outcome::Pause(_)) {
+            connection.head_bytes = reactor.works[thread.index].shown().to_vec();
         }
-        exchange.bytes = None;
-        exchange.body = crate::body::Body::Empty;
+        let timed_out = overdue.then(|| unsent.map(|rest| *rest).unwrap_or_default());
+        reactor.give_back(connection, exchange, pushed, outcome, thread.index, timed_out);
         exchange.desk.end();
         self.lane_is_free(reactor);
         if reactor.lead != Lead::Thread(thread.index) {
@@ -106,5 +39,108 @@ impl<G: Gateway> Shared<G> {
                 self.poller.kick();
             }
         }
+    }
+
+    /// Writes what the socket takes. What it does not take counts against the memory for blocked
+    /// responses, or goes to disk. None: there is no connection.
+    pub(super) fn push_out(
+        &self,
+        exchange: &mut Exchange<G>,
+        outcome: &Outcome<G::Paused>,
+    ) -> Option<(Box<Connection<G>>, Pushed)> {
+        let written = match outcome {
+            Outcome::Abort => None,
+            _ => exchange.flush_down_to(HELD_MOST.saturating_sub(self.held.load(Relaxed))).ok(),
+        };
+        let mut connection = exchange.connection.take()?;
+        let mut unspilled = None;
+        if matches!(written, Some(Written::Blocked | Written::TurnOver)) {
+            let mut held = exchange.output.in_memory();
+            if self.held.load(Relaxed) + held > HELD_MOST {
+                match exchange.output.spill(&self.options.spool_dir) {
+                    Ok(()) => held = 0,
+                    Err(error) => unspilled = Some(error),
+                }
+            }
+            self.held.fetch_add(held, Relaxed);
+            connection.held = held;
+        }
+        connection.keep_alive = exchange.keep_alive;
+        connection.status = exchange.status;
+        connection.sent = exchange.sent;
+        Some((connection, Pushed { written, unspilled }))
+    }
+}
+
+/// How far a response has come when its app has returned.
+pub(super) struct Pushed {
+    /// None: the peer is gone, or shall see that the response is not whole.
+    written: Option<Written>,
+    unspilled: Option<Errno>,
+}
+
+impl<G: Gateway> Reactor<G> {
+    /// A connection comes back from the app. `counted`: the number of the cell that counts it;
+    /// `timed_out`: the client has been sent a 504, of which this is left.
+    pub(super) fn give_back(
+        &mut self,
+        mut connection: Box<Connection<G>>,
+        exchange: &mut Exchange<G>,
+        pushed: Pushed,
+        outcome: Outcome<G::Paused>,
+        counted: usize,
+        timed_out: Option<Output>,
+    ) {
+        if let Some(error) = pushed.unspilled {
+            self.make_room_in_memory(error);
+        }
+        if pushed.written == Some(Written::All)
+            && matches!(outcome, Outcome::Complete | Outcome::CompleteThen(_))
+        {
+            let status = std::mem::take(&mut connection.status);
+            self.cell(counted).count(status, exchange.head.length as u64, connection.sent);
+        }
+        match (pushed.written, outcome) {
+            (Some(Written::All), Outcome::CompleteThen(paused)) => {
+                self.released.push(paused);
+                self.answered(connection);
+            }
+            (Some(Written::All), Outcome::Pause(paused)) => {
+                connection.paused = Paused::Resume(paused);
+                connection.phase = Phase::Writing;
+                let key = connection.key;
+                self.connections.put(connection);
+                self.resumable.push_back(key);
+            }
+            (Some(Written::All), Outcome::Complete | Outcome::Abort) => self.answered(connection),
+            (Some(written), outcome) => {
+                if written == Written::TurnOver {
+                    self.write_later(connection.key);
+                }
+                connection.paused = match outcome {
+                    Outcome::Pause(paused) => Paused::Resume(paused),
+                    Outcome::CompleteThen(paused) => Paused::Release(paused),
+                    Outcome::Complete | Outcome::Abort => Paused::Nothing,
+                };
+                connection.output = std::mem::take(&mut exchange.output);
+                self.blocked(connection);
+            }
+            (None, outcome) => {
+                if let Outcome::Pause(paused) | Outcome::CompleteThen(paused) = outcome {
+                    self.released.push(paused);
+                }
+                exchange.output.clear();
+                match timed_out {
+                    // The 504 has been sent, as far as the socket took it.
+                    Some(unsent) => {
+                        connection.output = unsent;
+                        self.linger(connection);
+                    }
+                    None => self.abort(connection),
+                }
+            }
+        }
+        exchange.bytes = None;
+        exchange.body = crate::body::Body::Empty;
     }
 }

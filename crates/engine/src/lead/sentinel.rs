@@ -27,13 +27,18 @@ impl<G: Gateway> Shared<G> {
             // Every call makes two turns: away and back.
             let calls = turn.wrapping_sub(seen) / 2;
             let per_tick = calls / (tick.as_millis() / TICK.as_millis()) as u64;
-            tick = if per_tick > QUICK_CALLS { LONG_TICK } else { TICK };
+            tick = match self.options.event_loop {
+                Some(_) => LOOP_TICK,
+                None if per_tick > QUICK_CALLS => LONG_TICK,
+                None => TICK,
+            };
             seen = turn;
             if turn & 1 == 1 && !changed {
                 // The same turn for a whole tick: the leader is stuck in an app.
                 let mut reactor = self.lock();
                 if let Lead::Thread(stuck) = reactor.lead
                     && self.turns.load(SeqCst) == turn
+                    && self.is_missed(&mut reactor)
                 {
                     self.hand_over(&mut reactor);
                     self.write_lines_of(reactor, stuck);
@@ -45,7 +50,9 @@ impl<G: Gateway> Shared<G> {
             {
                 return;
             }
-            quiet = if changed || turn & 1 == 1 { 0 } else { quiet + 1 };
+            // A loop that waits around us looks as if it were away.
+            let away = turn & 1 == 1 && self.options.event_loop != Some(EventLoop::Around);
+            quiet = if changed || away { 0 } else { quiet + 1 };
             if quiet > QUIET_TICKS {
                 self.sentinel_asleep.store(true, SeqCst);
                 while self.sentinel_asleep.load(SeqCst)
@@ -79,7 +86,7 @@ impl<G: Gateway> Shared<G> {
                 self.spread_the_end(&mut reactor);
                 return false;
             }
-            if (reactor.has_work() || reactor.signals)
+            if (reactor.has_work() || reactor.signals || reactor.reclaimed)
                 && let Some(next) = reactor.parked.pop()
             {
                 reactor.lead = Lead::Thread(next);

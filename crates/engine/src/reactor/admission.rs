@@ -100,6 +100,8 @@ impl<G: Gateway> Reactor<G> {
     /// Every app thread is in the app, or nobody takes what is ready.
     pub fn is_busy(&self) -> bool {
         matches!(self.lead, Lead::Sentinel)
-            && (self.all_works(|work| work.active) || self.hub.as_ref().is_some_and(Hub::is_late))
+            && (self.all_works(|work| work.active)
+                || self.hub.as_ref().is_some_and(Hub::is_late)
+                || self.options.event_loop.is_some())
     }
 }

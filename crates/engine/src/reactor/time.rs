@@ -1,6 +1,7 @@
 //! What passes with time: deadlines, the beat, and how long the poller may wait.
 
 use super::*;
+use crate::scoreboard::IncidentKind;
 
 impl<G: Gateway> Reactor<G> {
     /// Deadlines, the beat and the end of draining. To be called before every wait.
@@ -9,6 +10,7 @@ impl<G: Gateway> Reactor<G> {
             self.on_deadline(key, class);
         }
         self.check_works();
+        self.check_seats();
         self.refuse_late();
         if self.listeners.pause_is_over(self.now) {
             self.arm_listeners();
@@ -27,7 +29,13 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn on_deadline(&mut self, key: Key, class: Class) {
-        let Found::Here(mut connection) = self.connections.take(key) else { return };
+        let mut connection = match self.connections.take(key) {
+            Found::Here(connection) => connection,
+            Found::Out if self.options.event_loop.is_some() => {
+                return self.news.push_back(News::Deadline(key, class));
+            }
+            Found::Out | Found::Gone => return,
+        };
         match (class, connection.phase) {
             (Class::Silent | Class::Idle, Phase::Idle) => self.close(connection),
             (Class::Head, Phase::Head) | (Class::Body, Phase::Body) => {
@@ -91,6 +99,32 @@ impl<G: Gateway> Reactor<G> {
         }
     }
 
+    /// Requests in an event loop that have become slow or overdue.
+    fn check_seats(&mut self) {
+        while let Some(Reminder { key, seat, kind }) = self.seats.remind(self.now) {
+            if kind == IncidentKind::Overdue {
+                if seat.index() < self.cells() {
+                    self.cell(seat.index()).set_overdue();
+                }
+                self.news.push_back(News::Overdue(key));
+            } else {
+                self.news.push_back(News::Slow(key));
+            }
+        }
+        let mut told = false;
+        while let Some(incident) = self.seats.unreported.front() {
+            let cell = incident.thread.min(self.cells().saturating_sub(1));
+            if !self.board.incident_cell(self.slot, cell).report(incident) {
+                break;
+            }
+            self.seats.unreported.pop_front();
+            told = true;
+        }
+        if told {
+            self.board.notify();
+        }
+    }
+
     /// How long the poller may wait.
     pub fn patience(&self) -> Span {
         if !self.events.is_empty() {
@@ -98,7 +132,10 @@ impl<G: Gateway> Reactor<G> {
         }
         let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
         let mut until = self.connections.next_deadline().min(self.next_beat);
-        until = until.min(self.next_refusal()).min(self.next_look());
+        until = until.min(self.next_refusal()).min(self.next_look()).min(self.seats.next_due());
+        if !self.seats.unreported.is_empty() {
+            until = until.min(self.now.after(WATCH));
+        }
         for work in &self.works {
             until = until.min(work.next_deadline(deadline, slow_after));
             if work.has_reports() {

@@ -37,37 +37,8 @@ impl Wsgi {
         body: u64,
         close: bool,
     ) {
-        let told = match (&self.access, &self.observer) {
-            (Some(access), _) if observed.request.is_none() => {
-                let fate = Fate { since: observed.since, status, body };
-                if self.wait_writable.is_some() {
-                    // No lock over Python code, which may switch to another greenlet.
-                    let mut line = Vec::new();
-                    let written = access.write(observed.environ.bind(py), &fate, clock, &mut line);
-                    if written.is_ok() {
-                        locked(lines).tail().extend_from_slice(&line);
-                    }
-                    return self.complain_of_telling(py, written);
-                }
-                let mut lines = locked(lines);
-                let lines = lines.tail();
-                let start = lines.len();
-                let written = access.write(observed.environ.bind(py), &fate, clock, lines);
-                if written.is_err() {
-                    lines.truncate(start);
-                }
-                written
-            }
-            (_, Some(observer)) => observed.tell(py, observer, status, body, close),
-            _ => Ok(()),
-        };
-        self.complain_of_telling(py, told);
-    }
-
-    fn complain_of_telling(&self, py: Python<'_>, told: PyResult<()>) {
-        if let Err(error) = told {
-            self.say(py, ERROR, "Exception after a request", Some(error));
-        }
+        let greenlets = self.wait_writable.is_some();
+        self.journal.tell(py, observed, clock, lines, status, body, close, greenlets);
     }
 
     /// An exception that is no `Exception`: SystemExit and its like. A greenlet has some that are
@@ -101,7 +72,7 @@ impl Wsgi {
         if self.ends_the_worker(py, &error) {
             return Some(error);
         }
-        self.say(py, ERROR, "Error in close() of a response", Some(error));
+        self.journal.say(py, ERROR, "Error in close() of a response", Some(error));
         None
     }
 
@@ -151,39 +122,14 @@ impl Wsgi {
         match failure {
             Failure::Raised(error) if self.ends_the_worker(py, &error) => *fatal = Some(error),
             Failure::Raised(error) if self.is_a_kill(py, &error) => {
-                self.say(py, DEBUG, &format!("{what}: its greenlet was killed"), None);
+                self.journal.say(py, DEBUG, &format!("{what}: its greenlet was killed"), None);
             }
-            Failure::Raised(error) => self.say(py, ERROR, &what, Some(error)),
+            Failure::Raised(error) => self.journal.say(py, ERROR, &what, Some(error)),
             Failure::Afterwards(failure) => self.explain(py, *failure, target, fatal),
-            Failure::Broken(text) => self.say(py, ERROR, &format!("{what}: {text}"), None),
+            Failure::Broken(text) => self.journal.say(py, ERROR, &format!("{what}: {text}"), None),
             Failure::PeerGone => {
-                self.say(py, DEBUG, "Ignoring premature client disconnection.", None);
+                self.journal.say(py, DEBUG, "Ignoring premature client disconnection.", None);
             }
-        }
-    }
-
-    /// Writes to the error log.
-    pub(super) fn say(&self, py: Python<'_>, level: i32, text: &str, error: Option<PyErr>) {
-        let Some(log) = &self.log else { return };
-        let error = error.map(|error| error.into_value(py));
-        if let Err(error) = log.bind(py).call1((level, text, error)) {
-            // The log itself is broken: the interpreter's last resort.
-            error.write_unraisable(py, None);
-        }
-    }
-
-    pub fn notices(&self, py: Python<'_>, report: Report) {
-        for notice in report.notices {
-            let level = match notice.severity {
-                Severity::Debug => DEBUG,
-                Severity::Info => INFO,
-                Severity::Warning => WARNING,
-                Severity::Error => ERROR,
-            };
-            self.say(py, level, &notice.text, None);
-        }
-        if let Err(error) = self.write_refusals(py, &report.refusals) {
-            self.say(py, ERROR, "The access lines of refused requests are lost", Some(error));
         }
     }
 }

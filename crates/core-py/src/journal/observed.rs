@@ -4,14 +4,13 @@
 use std::net::SocketAddr;
 
 use monoceros_engine::clock::Moment;
-use monoceros_engine::{Exchange, Scheme};
+use monoceros_engine::{Exchange, Gateway, Scheme};
 use monoceros_http1::Version;
 use monoceros_proxy::proxy_protocol::Header;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::capi::latin1;
-use crate::wsgi::Wsgi;
 
 /// A request's head. Hooks may hang attributes of their own on it.
 #[pyclass(dict, weakref, name = "Request", module = "monoceros._core", get_all, set_all)]
@@ -51,7 +50,10 @@ impl Request {
 }
 
 impl Request {
-    pub fn new<'py>(py: Python<'py>, exchange: &Exchange<Wsgi>) -> PyResult<Bound<'py, Request>> {
+    pub fn new<'py, G: Gateway>(
+        py: Python<'py>,
+        exchange: &Exchange<G>,
+    ) -> PyResult<Bound<'py, Request>> {
         let (head, bytes) = exchange.head();
         let headers = PyList::empty(py);
         for field in &head.fields {

@@ -6,10 +6,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::capi::latin1;
-use crate::wsgi::Wsgi;
-use crate::wsgi::access::{Clock, Fate};
+use crate::journal::Journal;
+use crate::journal::access::{Clock, Fate};
 
-impl Wsgi {
+impl Journal {
     /// Writes their lines at once, or shows them to the observer.
     pub(super) fn write_refusals(&self, py: Python<'_>, refusals: &[Refusal]) -> PyResult<()> {
         if let Some(access) = &self.access {

@@ -6,7 +6,7 @@ use monoceros_engine::clock::unix_time;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::wsgi::access::{Clock, Fate, User};
+use crate::journal::access::{Clock, Fate, User};
 
 /// Names in the environ, interned.
 pub struct JsonLine {

@@ -10,7 +10,7 @@ use monoceros_engine::clock::{Moment, unix_seconds};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::wsgi::access_json::JsonLine;
+use crate::journal::access_json::JsonLine;
 
 /// A single-letter atom of the format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
