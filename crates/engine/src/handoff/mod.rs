@@ -12,6 +12,7 @@
 //! | in a worker | its request waits, the worker is busy, a sibling has room | under way |
 //! | in a worker | it is idle, the worker drains or is stuck, a sibling has room | under way |
 //! | under way | a worker with room reads it                                 | in a worker |
+//! | under way | nobody has room any more                                    | in the worker that had sent it |
 //! | under way | nobody is ready, and a worker that drains is about to end   | in that worker |
 //! | under way | no worker is left, and none will come                       | refused by the arbiter |
 //!
@@ -79,7 +80,7 @@ impl Handoff {
     }
 
     /// Bytes of memory that what is under way takes.
-    pub(crate) fn under_way(&self) -> u64 {
+    pub fn under_way(&self) -> u64 {
         unacknowledged(self.entrance.as_fd())
     }
 

@@ -1,7 +1,8 @@
 //! Who sends connections on, and when.
 //!
 //! Nothing of this is on the way of a worker that is not full: the scoreboard is looked at when a
-//! request has waited for `PATIENCE`, or by a worker that drains or is stuck.
+//! request has waited for `PATIENCE`, while what was sent is under way, or by a worker that drains
+//! or is stuck.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -48,11 +49,13 @@ pub(crate) struct Moves {
     pub(super) next_peek: Moment,
     /// Room for one message; none before the first.
     pub(super) buffer: Vec<u8>,
-    /// There may be something to send on, from this moment on.
+    /// There may be something to do at `look_at`.
     pending: bool,
     look_at: Moment,
     /// A sibling is there that can take over what this worker has.
     heir: bool,
+    /// Requests have been sent, and may be under way still.
+    sent: bool,
 }
 
 impl Moves {
@@ -66,6 +69,7 @@ impl Moves {
             pending: false,
             look_at: Moment(0),
             heir: false,
+            sent: false,
         }
     }
 }
@@ -142,7 +146,7 @@ impl<G: Gateway> Reactor<G> {
         let stuck = matches!(self.lead, Lead::Sentinel) && self.is_stuck();
         let leaves = self.draining.is_some() || stuck;
         let waits = !self.ready.is_empty() && self.is_busy() && self.next_move() <= self.now;
-        if !leaves && !waits {
+        if !leaves && !waits && !moves.sent {
             return;
         }
         if self.now < moves.look_at {
@@ -159,6 +163,9 @@ impl<G: Gateway> Reactor<G> {
             left |= idle && self.send_idle(siblings.with_room * IDLE_UNDER_WAY);
         } else if siblings.ready == 0 && self.draining.is_some() {
             self.take_leftovers();
+        } else if moves.sent {
+            // Whoever had room has none by now: here they have a queue, and its deadline.
+            self.recall();
         }
         let keep_until = self.now.after(LAST_CALL);
         if let Some(draining) = &mut self.draining
@@ -170,6 +177,8 @@ impl<G: Gateway> Reactor<G> {
         let pause = if left { LOOK_SOON } else { LOOK_AGAIN };
         let (now, more) = (self.now, left || heir && !self.connections.is_empty());
         if let Some(moves) = &mut self.moves {
+            moves.sent &= moves.handoff.under_way() > 0;
+            let more = more || moves.sent;
             moves.heir = heir;
             moves.look_at = now.after(pause);
             moves.pending = more;
@@ -212,12 +221,21 @@ impl<G: Gateway> Reactor<G> {
                 return false;
             }
             match self.send(key, enough) {
-                Ok(()) => drop(self.ready.remove(index)),
+                Ok(()) => {
+                    self.ready.remove(index);
+                    self.note_sent();
+                }
                 Err(Stays::ForNow) => return true,
                 Err(Stays::AsItIs) => index += 1,
             }
         }
         false
+    }
+
+    fn note_sent(&mut self) {
+        if let Some(moves) = &mut self.moves {
+            moves.sent = true;
+        }
     }
 
     /// Sends idle connections. True: there are more.

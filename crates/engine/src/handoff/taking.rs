@@ -98,6 +98,11 @@ impl<G: Gateway> Reactor<G> {
         taken
     }
 
+    /// Takes back what is under way.
+    pub(super) fn recall(&mut self) {
+        while self.take_over() {}
+    }
+
     /// Takes what is under way, one connection. False: there is none.
     fn take_over(&mut self) -> bool {
         let Some(moves) = &mut self.moves else { return false };
