@@ -390,6 +390,25 @@ def test_a_full_sibling_is_not_overrun(serve: Serve, stack: contextlib.ExitStack
 # The worst.
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stuck_worker_takes_nobody_along(
+    serve: Serve, stack: contextlib.ExitStack, threads: int
+) -> None:
+    """It has to be killed. Before that its connections go to its sibling, but for those that are
+    stuck in it."""
+    server = serve("probes:app", "--request-timeout", "2", "--threads", str(threads), workers=2)
+    server.expect_log(r"GET /sleep\b")
+    server.allow_log(r"WORKER TIMEOUT|SIGABRT|SIGKILL|[Ww]orker \(?pid")
+    crowd = gather(stack, server)
+    (busy, theirs), _ = crowd.items()
+    stuck, others = theirs[:threads], theirs[threads:]
+    occupy(server, stuck, 60.0)
+    assert [connection.read_response().status for connection in stuck] == [504] * threads
+    wait_for(lambda: busy not in server.workers(), 20.0, "the stuck worker to be gone")
+    for connection in others:
+        assert pid_of(connection) != busy
+
+
 def test_whoever_was_to_read_is_killed(serve: Serve, stack: contextlib.ExitStack) -> None:
     """What is under way is in no worker's hands: the next one takes it."""
     server = serve("probes:app", workers=2)

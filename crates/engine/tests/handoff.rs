@@ -3,10 +3,11 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use monoceros_engine::clock::Span;
-use monoceros_engine::scoreboard::State;
+use monoceros_engine::scoreboard::{Scoreboard, State};
 use monoceros_engine::{Handoff, Options};
 use support::{Client, Server, options, wait_until};
 
@@ -137,4 +138,55 @@ fn who_drains_last_takes_what_is_left() {
     assert_eq!(held.answer().body, b"/hold");
     drop(held);
     server.wait_for_the_end();
+}
+
+/// Two workers, each with a listener of its own.
+fn pair(options: Options) -> (Server, Server) {
+    let options = Options { handoff: Some(Arc::new(Handoff::new().unwrap())), ..options };
+    let board = Arc::new(Scoreboard::new(2, options.threads).unwrap());
+    board.set_fleet(2);
+    let first = Server::start_in(options.clone(), Arc::clone(&board), 0);
+    let second = Server::start_in(options, Arc::clone(&board), 1);
+    for slot in [0, 1] {
+        board.slot(slot).set_state(State::Ready);
+        wait_until("workers to have room", || board.slot(slot).has_room());
+    }
+    (first, second)
+}
+
+#[test]
+fn the_other_worker_serves_it_and_what_follows() {
+    for threads in [1, 2] {
+        let (busy, idle) = pair(options(threads));
+        let mut client = connected(&busy);
+        let _held: Vec<Client> = (0..threads).map(|_| busy.hold()).collect();
+        let body = "b".repeat(5000);
+        let posted = format!("POST /posted HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
+        client.send((posted + &body + "GET /next HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(client.answer().body, ("/posted".to_owned() + &body).as_bytes());
+        assert_eq!(client.answer().body, b"/next");
+        assert_eq!(idle.record.called.load(SeqCst), 2);
+        assert_eq!(client.get("/later").body, b"/later");
+        assert_eq!(idle.record.called.load(SeqCst), 3);
+        busy.record.open();
+    }
+}
+
+/// A worker whose own queue is never empty looks at the exchange all the same.
+#[test]
+fn nobody_waits_for_ever_behind_the_requests_of_others() {
+    let (stuck, flooded) = pair(options(1));
+    let mut late = connected(&stuck);
+    let _held = stuck.hold();
+    let mut flood: Vec<Client> = (0..8).map(|_| connected(&flooded)).collect();
+    let many = "GET /slow/10/x HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+    flood.iter_mut().for_each(|client| client.send(many.as_bytes()));
+    wait_until("the flood", || flooded.record.called.load(SeqCst) > 20);
+    // What the scoreboard says may be wrong for a moment: here it is for long.
+    stuck.board.slot(1).set_has_room(true);
+    ask(&mut late);
+    assert_eq!(late.answer().body, b"/late");
+    assert!(flooded.record.called.load(SeqCst) < 700, "there was more to do");
+    drop(flood);
+    stuck.record.open();
 }

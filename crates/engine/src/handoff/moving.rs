@@ -114,6 +114,13 @@ impl<G: Gateway> Reactor<G> {
         }
     }
 
+    /// This worker has become stuck, and will be killed.
+    pub fn move_soon(&mut self) {
+        if let Some(moves) = &mut self.moves {
+            moves.look_at = Moment(0);
+        }
+    }
+
     fn siblings(&self) -> Siblings {
         let Some(moves) = &self.moves else { return Siblings::default() };
         let number = moves.handoff.number();
@@ -175,7 +182,8 @@ impl<G: Gateway> Reactor<G> {
             draining.idle_until = draining.idle_until.max(keep_until).min(draining.until);
         }
         let pause = if left { LOOK_SOON } else { LOOK_AGAIN };
-        let (now, more) = (self.now, left || heir && !self.connections.is_empty());
+        let more = left || heir && self.connections.here().any(|it| it.phase == Phase::Idle);
+        let now = self.now;
         if let Some(moves) = &mut self.moves {
             moves.sent &= moves.handoff.under_way() > 0;
             let more = more || moves.sent;

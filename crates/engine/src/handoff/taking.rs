@@ -82,7 +82,8 @@ impl<G: Gateway> Reactor<G> {
     /// This worker drains, and there is nobody to whom to leave what is under way. True: there was
     /// something.
     pub fn take_leftovers(&mut self) -> bool {
-        if self.moves.is_none() || self.has_siblings() {
+        let under_way = self.moves.as_ref().map_or(0, |moves| moves.handoff.under_way());
+        if under_way == 0 || self.has_siblings() {
             return false;
         }
         let mut taken = false;

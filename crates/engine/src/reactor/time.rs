@@ -95,6 +95,7 @@ impl<G: Gateway> Reactor<G> {
         }
         if overdue && self.is_stuck() {
             self.refuse_waiting();
+            self.move_soon();
             self.arm_listeners();
         }
     }
