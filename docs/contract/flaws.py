@@ -28,6 +28,7 @@ _GOLDEN = "integration/test_golden.py::test_the_same_requests_have_the_same_answ
 _PREFACE = "integration/test_proxy_protocol.py"
 _POOL = "integration/test_dirty_processes.py"
 _SLOW = "integration/test_slow_clients.py"
+_LIFE = "integration/asgi/test_life.py"
 _NO_CLASS = "unit/config/test_config_classes.py::test_classes_that_are_not_there_yet_are_named"
 _NO_ASGI = "there is no such worker class yet: the server says so and does not start"
 _CONTROL = "integration/test_control.py"
@@ -105,8 +106,18 @@ FLAWS: tuple[Flaw, ...] = (
             "integration/test_deadlines.py::test_stuck_request",
         ),
     ),
-    Flaw(11, "a draining asgi worker is killed for its silence", _NO_ASGI, (_NO_CLASS,)),
-    Flaw(12, "idle connections hold the drain of an asgi worker", _NO_ASGI, (_NO_CLASS,)),
+    Flaw(
+        11,
+        "a draining asgi worker is killed for its silence",
+        "the loop beats until it is closed",
+        (f"{_LIFE}::test_a_worker_that_drains_for_longer_than_timeout_is_left_alone",),
+    ),
+    Flaw(
+        12,
+        "idle connections hold the drain of an asgi worker",
+        "they are handed on or closed; WebSockets are told to close",
+        (f"{_LIFE}::test_idle_connections_do_not_hold_the_end",),
+    ),
     Flaw(
         13,
         "connections that wait in the kernel are lost on TERM",
@@ -439,7 +450,16 @@ FLAWS: tuple[Flaw, ...] = (
             f"{_CONTROL}::test_kill",
         ),
     ),
-    Flaw(54, "`asgi` hides errors of a start", _NO_ASGI, (_NO_CLASS,)),
+    Flaw(
+        54,
+        "`asgi` hides errors of a start",
+        "an exception in a start is a warning with its traceback; with `asgi_lifespan = on` the "
+        "worker does not boot; `boot_timeout` bounds it",
+        (
+            f"{_LIFE}::test_an_exception_in_the_start_is_told_with_auto",
+            f"{_LIFE}::test_an_exception_in_the_start_ends_the_server_with_on",
+        ),
+    ),
     Flaw(55, "the scope of `asgi` has wrong addresses and paths", _NO_ASGI, (_NO_CLASS,)),
     Flaw(
         56,

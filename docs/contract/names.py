@@ -226,12 +226,13 @@ WORKERS = Group(
         Row("`gevent`, `gevent_wsgi`, `gevent_pywsgi`", BETTER, "with `monoceros[gevent]`"),
         Row("`tornado`", SAME, "with `monoceros[tornado]`"),
         Row("`eventlet`", REFUSED, "Gunicorn has it no more; the message names `gevent`"),
-        Row("`asgi`", NOT_YET, "`uvicorn_worker.UvicornWorker` runs"),
+        Row("`asgi`", BETTER, "ASGI apps are found without it, where no class is set"),
         Row(
             "`uvicorn_worker.UvicornWorker`, `aiohttp.GunicornWebWorker`, "
             "`aiohttp.GunicornUVLoopWebWorker`",
             SAME,
-            "unchanged, with their own loop and Python's `ssl`",
+            "unchanged, with their own loop and Python's `ssl`; where uvicorn is not installed, "
+            "`asgi` stands for its classes",
         ),
         Row(
             "subclasses of `SyncWorker`, `ThreadWorker`",

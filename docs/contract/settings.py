@@ -344,6 +344,13 @@ NOTES: dict[str, Note] = {
         _B, "the log names the request and shows its stack; `request_timeout` bounds it everywhere"
     ),
     "graceful_timeout": Note(_B, "holds after a reload, too; the log says what was cut"),
+    "asgi_lifespan": Note(
+        _B,
+        "`auto` tells of an exception in a start; `boot_timeout` bounds a start, what is left of "
+        "`graceful_timeout` an end (Gunicorn: 30 s each)",
+    ),
+    "asgi_loop": Note(_B, "uvloop with `monoceros[uvloop]`"),
+    "websocket_max_message_size": Note(_B, "compressed messages count with what they become"),
     "limit_request_line": Note(_B, "0 and large values are not cut to 8190"),
     "limit_request_fields": Note(_B, "0 is the most that the server supports"),
     "limit_request_field_size": Note(_B, "0 is the most that the server supports, not 8190"),

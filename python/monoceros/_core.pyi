@@ -125,6 +125,9 @@ class Scoreboard:
         Raises ValueError for a number that is no state.
         """
 
+    def set_asgi(self, slot: int) -> None:
+        """The worker has found an ASGI app, and serves it as such."""
+
     def beat(self, slot: int) -> None:
         """The interpreter of this worker is able to run Python now."""
 
@@ -182,6 +185,10 @@ class SlotStatus:
     @property
     def recycle(self) -> bool:
         """The worker has served `max_requests` and asks for a replacement."""
+
+    @property
+    def asgi(self) -> bool:
+        """The worker has found an ASGI app where the arbiter could not know."""
 
     @property
     def connections(self) -> int:

@@ -260,7 +260,10 @@ class Application(BaseApplication):
             except (ConfigError, OSError) as error:
                 fail(error)
         try:
-            self.load()
+            # Which app is served by whom needs no engine to be found out either.
+            from monoceros.workers.choice import class_for
+
+            class_for(worker_class, self.cfg, self.load())
         except AppImportError as error:
             _complain(f"\nError while loading the application:\n\n{error}\n")
             return 1

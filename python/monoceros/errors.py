@@ -46,6 +46,11 @@ class AppImportError(Exception):
     """The app's module was imported, but the app is not where its URI says, or is no app."""
 
 
+class StartupFailed(Exception):
+    """The app says that it cannot start, or has failed while it did. ``__cause__`` is what it has
+    raised, if anything."""
+
+
 def strip_own_frames(found: TracebackType | None) -> TracebackType | None:
     """The traceback without its leading frames of this package and of the import system."""
     while found is not None:

@@ -32,6 +32,10 @@ OWN_FLAGS = frozenset(
         "--handshake-timeout",
         "--access-log-json",
         "--sni-cert",
+        "--interface",
+        "--websocket-max-queue",
+        "--websocket-ping-interval",
+        "--websocket-ping-timeout",
     }
 )
 

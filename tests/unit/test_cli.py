@@ -123,7 +123,10 @@ def test_a_flag_that_nobody_knows_is_put_right(monoceros: Command, line: str, hi
         ("--workers=-3 app", "workers: must be 0 or more, not -3"),
         ("-k nope app", "class uri 'nope' invalid or not found: "),
         ("-k eventlet app", "this release has no worker class 'eventlet'; use 'gevent'"),
-        ("-k asgi app", "this release has no worker class 'asgi'"),
+        (
+            "-k sync --interface asgi app",
+            "interface is 'asgi', and worker_class 'sync' serves WSGI apps: set one of them only",
+        ),
         ("-k no_such.Worker app", "class uri 'no_such.Worker' invalid or not found: "),
         ("-k plain.Worker --logger-class os.nope app", "class uri 'os.nope' invalid or not found"),
         ("-b 127.0.0.1:99999 app", "invalid address '127.0.0.1:99999' to bind: the port"),

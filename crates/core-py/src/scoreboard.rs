@@ -97,6 +97,11 @@ impl PyScoreboard {
         Ok(())
     }
 
+    fn set_asgi(&self, slot: usize) -> PyResult<()> {
+        self.board.slot(self.check(slot)?).set_asgi();
+        Ok(())
+    }
+
     fn beat(&self, slot: usize) -> PyResult<()> {
         self.board.slot(self.check(slot)?).beat_python(Moment::now());
         Ok(())
@@ -182,6 +187,11 @@ impl PySlotStatus {
     #[getter]
     fn recycle(&self) -> bool {
         self.slot().wants_recycling()
+    }
+
+    #[getter]
+    fn asgi(&self) -> bool {
+        self.slot().serves_asgi()
     }
 
     #[getter]

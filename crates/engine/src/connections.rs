@@ -452,6 +452,12 @@ impl<G: Gateway> Connections<G> {
         }
     }
 
+    pub fn has_deadline(&self, key: Key, class: Class) -> bool {
+        self.entries
+            .get(key.index())
+            .is_some_and(|entry| entry.generation == key.generation() && entry.class == Some(class))
+    }
+
     pub fn clear_deadline(&mut self, key: Key) {
         if let Some(entry) = self.entry(key) {
             entry.class = None;

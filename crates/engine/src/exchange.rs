@@ -273,6 +273,18 @@ impl<G: Gateway> Exchange<G> {
         self.output.in_memory()
     }
 
+    /// There is output that the socket has not taken.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// Lets go of memory that an idle connection does not need.
+    pub fn release(&mut self) {
+        if self.output.is_empty() {
+            self.output = Output::default();
+        }
+    }
+
     /// Sends what the socket takes in one turn, without waiting.
     pub fn flush(&mut self) -> Result<Written, PeerGone> {
         if !self.desk.claim_for_sending() {

@@ -13,8 +13,8 @@ mod time;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use monoceros_http1::{DateCache, Status, error_response};
 use rustix::event::epoll::EventFlags;
@@ -29,6 +29,7 @@ use crate::gateway::Gateway;
 use crate::handoff::Moves;
 use crate::hub::Hub;
 use crate::lead::{HELD_WITHOUT_DISK, Lead};
+use crate::lines::Lines;
 use crate::listeners::{Accepted, Listeners};
 use crate::notice::{Notices, Severity, Throttle, peer_name};
 use crate::options::Options;
@@ -115,6 +116,8 @@ pub struct Reactor<G: Gateway> {
     /// For an event loop: what has happened to what it has out.
     pub(crate) news: VecDeque<News>,
     pub(crate) seats: Seats,
+    /// Log lines of all requests of an event loop.
+    pub(crate) loop_lines: Arc<Mutex<Lines>>,
     /// The event loop's own descriptors have news.
     pub(crate) loop_is_called: bool,
     /// The event loop's thread wants the lead back.
@@ -170,6 +173,7 @@ impl<G: Gateway> Reactor<G> {
             works: (0..threads).map(|_| Work::new()).collect(),
             news: VecDeque::new(),
             seats: Seats::new(options.slow_after, options.request_deadline),
+            loop_lines: Arc::default(),
             loop_is_called: false,
             reclaimed: false,
             alarm: None,

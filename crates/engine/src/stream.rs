@@ -283,6 +283,13 @@ impl<G: Gateway> Stream<G> {
         *self.exchange.head = monoceros_http1::Head::new();
     }
 
+    /// The peer may still have to read when the connection is given back.
+    pub fn linger(&mut self) {
+        if let Some(connection) = self.connection() {
+            connection.linger = true;
+        }
+    }
+
     /// Names the peer, for people.
     pub fn peer_name(&self) -> String {
         peer_name(self.exchange.connected())

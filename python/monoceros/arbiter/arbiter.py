@@ -493,6 +493,7 @@ class Arbiter:
             record.move(WorkerEvent.SERVES)
             record.ready_at = status.ready_at
             record.worker.booted = True
+            self._note_interface(record, asgi=status.asgi)
             record.generation.proven = True
             if not record.generation.cfg.reload:  # there a broken app gets ready, too
                 record.generation.seen.forget()
@@ -506,6 +507,13 @@ class Arbiter:
         if status.recycle and record.marked is None and not self._recycling():
             record.marked = Departure.RECYCLE
             self.log.info("Autorestarting worker after current request. (pid:%s)", record.pid)
+
+    def _note_interface(self, record: WorkerRecord, *, asgi: bool) -> None:
+        """The app has decided which class its worker is; told once for each generation."""
+        record.asgi = asgi
+        if asgi and not record.generation.asgi_told:
+            record.generation.asgi_told = True
+            self.log.info("Using worker: asgi, because the app is an ASGI app")
 
     def _recycling(self) -> bool:
         """One worker at a time is replaced because it asked for it."""

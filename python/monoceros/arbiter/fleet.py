@@ -29,6 +29,10 @@ DRAIN_MARGIN: Final = 1.0
 ABORT_GRACE: Final = 1.0
 
 
+#: An event loop runs more than one request at a time, however many.
+MANY: Final = 2
+
+
 @dataclass(eq=False)
 class WorkerRecord:
     """One worker.
@@ -55,11 +59,25 @@ class WorkerRecord:
     #: When TERM is due: the worker has been told to accept no more connections.
     term_at: float | None = None
     boot_warned: bool = False
+    #: It has found an ASGI app where the class of its generation serves WSGI apps.
+    asgi: bool = False
     overdue_told: set[int] = field(default_factory=set)
 
     def move(self, event: WorkerEvent) -> None:
         """Take `event`. Raises IllegalMove when the table has no such move."""
         self.state = states.step(states.WORKER_MOVES, self.state, event)
+
+    @property
+    def timeout_bounds_request(self) -> bool:
+        """The setting `timeout` is the deadline of a request, not of the interpreter's beat."""
+        return self.generation.timeout_bounds_request and not self.asgi
+
+    @property
+    def app_threads(self) -> int:
+        """How many requests it runs at a time."""
+        if self.asgi:
+            return max(MANY, int(self.generation.cfg.worker_connections))
+        return self.generation.app_threads
 
     @property
     def served(self) -> bool:

@@ -30,6 +30,8 @@ class Generation:
     proven: bool = False
     failures: int = 0
     last_failure: str = ""
+    #: The log says that the app has turned out to be an ASGI app.
+    asgi_told: bool = False
 
     @property
     def preload(self) -> bool:

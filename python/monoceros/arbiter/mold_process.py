@@ -91,7 +91,7 @@ def _serve(
             prepare()
         prepare_loading(generation.cfg)
         server.app.loading_since = time.time_ns()
-        load(server.app, generation.cfg, log, generation.seen.first)
+        load(server.app, generation.cfg, log, generation.seen.first, generation.worker_class)
         imported = True
         _tell_threads(server)
         gc.collect()

@@ -28,7 +28,7 @@ import monoceros
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.signals import SIGNALS, ignore
 from monoceros.arbiter.stacks import StackFile
-from monoceros.errors import AppImportError, format_foreign_exception
+from monoceros.errors import AppImportError, StartupFailed, format_foreign_exception
 from monoceros.parentage import die_with
 from monoceros.workers.doors import DOORS_SIGNAL, close_doors
 from monoceros.workers.seat import Seat
@@ -179,9 +179,14 @@ def tell_failure(
         log.error("Exception in worker process", exc_info=error)
         return CRASHED
     code = APP_LOAD_ERROR if isinstance(error, AppImportError) else BOOT_ERROR
-    summary = str(error) if code == APP_LOAD_ERROR else _one_line(error)
+    speaks = isinstance(error, AppImportError | StartupFailed)
+    summary = str(error) if speaks else _one_line(error)
     if not generation.seen.first(error):
         log.error("%s (pid:%s) failed to boot, as told above: %s", who, os.getpid(), summary)
+    elif isinstance(error, StartupFailed):
+        cause = error.__cause__
+        told = f"\n{format_foreign_exception(cause)}" if cause is not None else ""
+        log.error("%s (pid:%s) failed to boot: %s%s", who, os.getpid(), summary, told)
     elif code == APP_LOAD_ERROR or not _is_of_the_app(error):
         log.error("%s (pid:%s) failed to load the app: %s", who, os.getpid(), summary)
         log.debug("Where that was:", exc_info=error)

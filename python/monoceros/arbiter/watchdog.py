@@ -102,7 +102,7 @@ class Watchdog:
         silent = now - max(beat, self._resumed_at)
         # With one app thread nothing else can run. With several neither, when the interpreter is
         # held: it has then not beaten for about as long as the request runs.
-        alone = record.generation.app_threads == 1
+        alone = record.app_threads == 1
         held = not alone and beat > 0 and silent > max(HELD_LEAST, incident.elapsed * HELD_SHARE)
         client = (
             "The client got 504."
@@ -168,7 +168,7 @@ class Watchdog:
         if not timeout:
             return
         status = self._server.scoreboard.read(record.slot)
-        if status.engine_beat and record.generation.timeout_bounds_request:
+        if status.engine_beat and record.timeout_bounds_request:
             return
         if not status.engine_beat and record.state is WorkerState.DRAINING:
             return  # its loop may not turn any more; graceful_timeout bounds it
@@ -212,7 +212,7 @@ class Watchdog:
                 elapsed,
                 " Its run() has not called notify() yet; a class that never does has to set "
                 "ready_at_first_notify = False."
-                if runs
+                if runs and not record.generation.uses_engine
                 else "",
                 self._stacks(record.pid, record.stacks),
             )

@@ -9,6 +9,7 @@ classes cannot work with this arbiter.
 """
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ THREAD_WORKER = "monoceros.workers.gthread.ThreadWorker"
 GEVENT_WORKER = "monoceros.workers.ggevent.GeventWorker"
 GEVENT_PYWSGI_WORKER = "monoceros.workers.gevent_pywsgi.GeventPyWSGIWorker"
 TORNADO_WORKER = "monoceros.workers.gtornado.TornadoWorker"
+ASGI_WORKER = "monoceros.workers.gasgi.ASGIWorker"
 
 WORKER_ALIASES: Mapping[str, str] = {
     "sync": SYNC_WORKER,
@@ -31,11 +33,13 @@ WORKER_ALIASES: Mapping[str, str] = {
     "gevent_wsgi": GEVENT_PYWSGI_WORKER,
     "gevent_pywsgi": GEVENT_PYWSGI_WORKER,
     "tornado": TORNADO_WORKER,
+    "asgi": ASGI_WORKER,
     "gunicorn.workers.sync.SyncWorker": SYNC_WORKER,
     "gunicorn.workers.gthread.ThreadWorker": THREAD_WORKER,
     "gunicorn.workers.ggevent.GeventWorker": GEVENT_WORKER,
     "gunicorn.workers.ggevent.GeventPyWSGIWorker": GEVENT_PYWSGI_WORKER,
     "gunicorn.workers.gtornado.TornadoWorker": TORNADO_WORKER,
+    "gunicorn.workers.gasgi.ASGIWorker": ASGI_WORKER,
 }
 
 PLAIN_LOGGER = "monoceros.logging.Logger"
@@ -53,9 +57,15 @@ EXTRAS = ("gevent", "tornado")
 #: Gunicorn's worker classes that this release has not got, with what serves the same apps.
 MISSING_WORKERS: Mapping[str, str] = {
     "eventlet": "gevent",
-    "asgi": "",
     "gunicorn.workers.geventlet.EventletWorker": "gevent",
-    "gunicorn.workers.gasgi.ASGIWorker": "",
+}
+
+#: Uvicorn's worker classes, by the package that has them. Where it is installed they are its own;
+#: where it is not, deployments that name them mean that their app is an ASGI app.
+UVICORN_WORKERS: Mapping[str, str] = {
+    f"{module}.{name}": module.partition(".")[0]
+    for module in ("uvicorn.workers", "uvicorn_worker")
+    for name in ("UvicornWorker", "UvicornH11Worker")
 }
 
 
@@ -66,12 +76,22 @@ def is_sync(uri: Any) -> bool:
     return bool(WORKER_ALIASES.get(uri, uri) == SYNC_WORKER)
 
 
+def stands_for_uvicorn(uri: Any) -> bool:
+    """Whether `uri` names a worker class of uvicorn's that is not installed: ours is used."""
+    if not isinstance(uri, str) or uri.replace(":", ".") not in UVICORN_WORKERS:
+        return False
+    # With only one of the two packages, a class of the other is not there either.
+    needed = {UVICORN_WORKERS[uri.replace(":", ".")], "uvicorn"}
+    return any(importlib.util.find_spec(package) is None for package in needed)
+
+
 def load_worker_class(uri: Any) -> type[Any]:
     """The worker class that `uri` is or names. Raises ConfigError with one line."""
     if isinstance(uri, str) and uri in MISSING_WORKERS:
         instead = MISSING_WORKERS[uri]
-        hint = f"; use {instead!r}" if instead else ""
-        raise ConfigError(f"this release has no worker class {uri!r}{hint}")
+        raise ConfigError(f"this release has no worker class {uri!r}; use {instead!r}")
+    if stands_for_uvicorn(uri):
+        uri = ASGI_WORKER
     found = load_class(uri, WORKER_ALIASES, WORKER_GROUPS)
     _refuse_gunicorns_own(uri, found)
     return found

@@ -77,6 +77,8 @@ class Config:
             current.environ if environ is None else dict(environ), directory or current.directory
         )
         self.settings = make_settings(surroundings)
+        #: Names of the settings that somebody has set, be it to the default.
+        self.given: set[str] = set()
         self.usage = usage
         self.prog = prog
         #: The environment that the server was started with, before `raw_env`.
@@ -106,6 +108,7 @@ class Config:
         """
         if name in self.settings:
             self.settings[name].set(value)
+            self.given.add(name)
         elif name in NOT_YET:
             self._set_not_yet(name, value)
         else:
@@ -141,7 +144,7 @@ class Config:
         self._validate_tls()
         self._validate_reload()
         self._validate_folders()
-        _ = self.worker_class
+        self._validate_interface(self.worker_class)
         _ = self.logger_class
         self.identity.check()
 
@@ -158,6 +161,15 @@ class Config:
             raise ConfigError(
                 f"cert_reqs = {cert_reqs} asks clients for certificates, but nothing says who "
                 "signs them: set ca_certs"
+            )
+
+    def _validate_interface(self, worker_class: type[Any]) -> None:
+        wanted = self.settings["interface"].get()
+        served = getattr(worker_class, "interface", None)
+        if wanted != "auto" and served is not None and served != wanted:
+            raise ConfigError(
+                f"interface is {wanted!r}, and worker_class {self.worker_class_str!r} serves "
+                f"{served.upper()} apps: set one of them only"
             )
 
     def _validate_reload(self) -> None:
@@ -192,7 +204,7 @@ class Config:
     @property
     def worker_class_str(self) -> str:
         """The worker class's name for people: an alias, or the dotted path."""
-        uri = self.settings["worker_class"].get()
+        uri = self._worker_uri
         if self.settings["threads"].get() > 1 and is_sync(uri):
             return "gthread"
         if inspect.isclass(uri):
@@ -202,7 +214,7 @@ class Config:
     @property
     def worker_class(self) -> type[Any]:
         """The worker class, loaded. Raises ConfigError."""
-        uri = self.settings["worker_class"].get()
+        uri = self._worker_uri
         if self.settings["threads"].get() > 1 and is_sync(uri):
             uri = WORKER_ALIASES["gthread"]
         found = load_worker_class(uri)
@@ -210,6 +222,18 @@ class Config:
         if callable(setup):
             setup()
         return found
+
+    @property
+    def _worker_uri(self) -> Any:
+        if "worker_class" not in self.given and self.settings["interface"].get() == "asgi":
+            return "asgi"
+        return self.settings["worker_class"].get()
+
+    @property
+    def app_decides(self) -> bool:
+        """Whether the app, once it is loaded, decides between WSGI and ASGI: nobody has set a
+        worker class or an interface."""
+        return "worker_class" not in self.given and self.settings["interface"].get() == "auto"
 
     @property
     def logger_class(self) -> type[Any]:

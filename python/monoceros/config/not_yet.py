@@ -74,7 +74,6 @@ class NotYet:
         return False
 
 
-_NO_ASGI = "uvicorn_worker.UvicornWorker serves ASGI apps, by its own settings"
 _NO_HTTP2 = "every connection speaks HTTP/1.1; a proxy in front can speak HTTP/2 to clients"
 
 _R, _U, _H = Fate.REFUSED, Fate.UNSUPPORTED, Fate.HARMLESS
@@ -119,16 +118,6 @@ _TABLE: Sequence[NotYet] = (
     NotYet(
         "http2_max_header_list_size", _H, 65536, ("--http2-max-header-list-size",), note=_NO_HTTP2
     ),
-    # ASGI
-    NotYet("asgi_loop", _H, "auto", ("--asgi-loop",), note=_NO_ASGI),
-    NotYet("asgi_lifespan", _H, "auto", ("--asgi-lifespan",), note=_NO_ASGI),
-    NotYet(
-        "asgi_disconnect_grace_period", _H, 3, ("--asgi-disconnect-grace-period",), note=_NO_ASGI
-    ),
-    NotYet(
-        "websocket_max_message_size", _H, 16777216, ("--websocket-max-message-size",), note=_NO_ASGI
-    ),
-    NotYet("root_path", _H, "", ("--root-path",), note="set SCRIPT_NAME in the environment"),
 )
 
 #: By name.

@@ -26,6 +26,7 @@ from monoceros import spewing
 from monoceros.parentage import die_with
 from monoceros.watching import WatchedFiles, Watcher, teller
 from monoceros.workers.broken import BrokenApp, load
+from monoceros.workers.choice import class_for
 from monoceros.workers.seat import Seat
 
 
@@ -92,6 +93,9 @@ class Worker:
 
     #: Sockets, parsing and TLS are the engine's.
     uses_engine: ClassVar[bool] = False
+
+    #: The interface of the apps that it serves: "wsgi", "asgi", or None for whatever it may be.
+    interface: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -176,6 +180,7 @@ class Worker:
         prepare_loading(self.cfg)
         since = getattr(self.app, "loading_since", None) or time.time_ns()
         self.load_wsgi()
+        self._suit_app()
         if self.cfg.reload:
             self.watch(since)
         self.cfg.post_worker_init(self)
@@ -199,7 +204,17 @@ class Worker:
     def load_wsgi(self) -> None:
         """Import the app; raises what the app raises, unless `reload` is set."""
         is_news = self.seat.is_news if self.seat is not None else lambda _error: True
-        self.wsgi = load(self.app, self.cfg, self.log, is_news)
+        self.wsgi = load(self.app, self.cfg, self.log, is_news, type(self))
+
+    def _suit_app(self) -> None:
+        """Become the class that serves the app, where the app decides."""
+        fitting = class_for(type(self), self.cfg, self.wsgi)
+        if fitting is not type(self):
+            # Hooks have seen this object and may have given it attributes: it stays the same one.
+            self.__class__ = fitting
+            self.init_signals()
+            if self.seat is not None:
+                self.seat.serves_asgi()
 
     def watch(self, since: int) -> None:
         """Tell the master when a file of the app changes, or has changed `since` (wall clock,

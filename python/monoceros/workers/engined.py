@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, ClassVar, Final
@@ -54,6 +55,8 @@ class EngineWorker(Worker):
 
     uses_engine: ClassVar[bool] = True
 
+    interface: ClassVar[str | None] = "wsgi"
+
     #: Its connections move to siblings that have room, and to those that follow it.
     moves_connections: ClassVar[bool] = True
 
@@ -92,10 +95,15 @@ class EngineWorker(Worker):
         if not value and not self.quick and self.engine is not None:
             if self.seat is not None:
                 self.seat.draining()
+            if self.drains_until is None:
+                self.drains_until = time.monotonic() + self.cfg.graceful_timeout
             self.engine.drain(self.cfg.graceful_timeout)
 
     quick = False  # `alive` is set before the base has set it
     _alive = True
+
+    #: When graceful_timeout is over, monotonic seconds; None before it has begun.
+    drains_until: float | None = None
 
     @property
     def nr(self) -> int:

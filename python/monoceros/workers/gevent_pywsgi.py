@@ -78,6 +78,7 @@ class GeventPyWSGIWorker(HubWorker):
 
     ready_at_first_notify: ClassVar[bool] = True
     uses_engine: ClassVar[bool] = False
+    interface: ClassVar[str | None] = "wsgi"
 
     server_class: ClassVar[Any] = PyWSGIServer
     wsgi_handler: ClassVar[Any] = PyWSGIHandler

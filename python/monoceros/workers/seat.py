@@ -35,6 +35,10 @@ class Seat:
         """The interpreter can run Python now."""
         self.scoreboard.beat(self.slot)
 
+    def serves_asgi(self) -> None:
+        """The app has turned out to be an ASGI app."""
+        self.scoreboard.set_asgi(self.slot)
+
     def ready(self) -> None:
         """The app is imported; the worker is about to serve."""
         self.scoreboard.beat(self.slot)

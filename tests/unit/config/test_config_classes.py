@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from monoceros.config import Config
-from monoceros.config.classes import load_logger_class, load_worker_class
+from monoceros.config.classes import load_logger_class, load_worker_class, stands_for_uvicorn
 from monoceros.errors import ConfigError
 from monoceros.logging import Logger
 
@@ -34,6 +34,45 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> None:
         module = ModuleType(module_name)
         setattr(module, class_name, stand_in)
         monkeypatch.setitem(sys.modules, module_name, module)
+
+
+@pytest.mark.parametrize("name", ["UvicornWorker", "UvicornH11Worker"])
+@pytest.mark.parametrize("module", ["uvicorn.workers", "uvicorn_worker"])
+class TestUvicorn:
+    """Its names are its own classes, or ours where it is not there."""
+
+    def test_installed(self, module: str, name: str) -> None:
+        pytest.importorskip("uvicorn_worker")
+        assert not stands_for_uvicorn(f"{module}.{name}")
+
+    @pytest.mark.parametrize("missing", ["uvicorn", "uvicorn_worker"])
+    def test_not_installed(
+        self, module: str, name: str, missing: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, missing, None)
+        needed = missing in ("uvicorn", module.partition(".")[0])
+        assert stands_for_uvicorn(f"{module}.{name}") is needed
+        if needed:
+            assert load_worker_class(f"{module}.{name}").__name__ == "ASGIWorker"
+
+
+def test_the_interface_decides_where_no_class_is_set(cfg: Config) -> None:
+    assert cfg.app_decides
+    cfg.set("interface", "asgi")
+    assert not cfg.app_decides
+    assert (cfg.worker_class.__name__, cfg.worker_class_str) == ("ASGIWorker", "asgi")
+    cfg.set("threads", 4)
+    assert cfg.worker_class.__name__ == "ASGIWorker"
+    cfg.set("worker_class", "sync")
+    with pytest.raises(ConfigError, match="set one of them only"):
+        cfg.validate()
+
+
+def test_a_class_that_is_set_to_the_default_is_set(cfg: Config) -> None:
+    cfg.set("worker_class", "sync")
+    assert not cfg.app_decides
+    cfg.set("interface", "wsgi")
+    cfg.validate()
 
 
 @pytest.fixture
@@ -91,9 +130,7 @@ class TestAliases:
     "name",
     [
         "eventlet",
-        "asgi",
         "gunicorn.workers.geventlet.EventletWorker",
-        "gunicorn.workers.gasgi.ASGIWorker",
     ],
 )
 def test_classes_that_are_not_there_yet_are_named(name: str) -> None:

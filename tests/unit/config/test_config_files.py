@@ -296,13 +296,13 @@ class TestUnknownNames:
                 """
                 http2_max_frame_size = 20000
                 http2_cleartext = False
-                root_path = "/below"
+                http_protocols = "h2,h1"
                 """
             ),
         )
         assert [line.partition(" (")[0] for line in warnings(caplog)] == [
             "http2_max_frame_size is not supported by this release and has no effect",
-            "root_path is not supported by this release and has no effect",
+            "http_protocols is not supported by this release and has no effect",
         ]
 
     def test_a_module_is_looked_through_too(

@@ -28,6 +28,11 @@ OWN = {
     "queue_timeout": ["--queue-timeout"],
     "socket_mode": ["--socket-mode"],
     "access_log_json": ["--access-log-json"],
+    "interface": ["--interface"],
+    "websocket_max_queue": ["--websocket-max-queue"],
+    "websocket_ping_interval": ["--websocket-ping-interval"],
+    "websocket_ping_timeout": ["--websocket-ping-timeout"],
+    "websocket_deflate": ["--no-websocket-deflate"],
 }
 
 

@@ -81,9 +81,9 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "line",
         [
-            "--asgi-loop uvloop app",
-            "--asgi-lo uvloop app",
-            "app --root-path /below",
+            "--http2-max-header-list-size 1 app",
+            "--http2-max-hea 1 app",
+            "app --http2-initial-window-size 1",
             "--http2-max-frame-size=20000 app",
             "app --http-protocols h2,h1",
         ],

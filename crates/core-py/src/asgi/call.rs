@@ -22,8 +22,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::asgi::awaitable::{Answer, Wanted};
-use crate::asgi::http;
 use crate::asgi::server::{Asgi, Server};
+use crate::asgi::{http, websocket};
 use crate::body_writer::BodyWriter;
 use crate::capi::{Definition, Takes, enter_simple, function};
 use crate::journal::Observed;
@@ -46,6 +46,7 @@ pub enum Response {
 pub struct State {
     pub stream: Stream<Asgi>,
     pub response: Response,
+    pub websocket: Option<Box<websocket::Conversation>>,
     pub head: Option<ResponseHead>,
     /// The response head, as far as it is written.
     pub text: Vec<u8>,
@@ -100,6 +101,7 @@ impl Callables {
         let state = State {
             stream: server.engine.new_stream(),
             response: Response::Over,
+            websocket: None,
             head: None,
             text: Vec::new(),
             writer: None,
@@ -151,6 +153,9 @@ impl Call {
         let mut state = call.lock()?;
         let found = match wanted {
             Wanted::Room => state.room(py)?,
+            Wanted::Message if state.websocket.is_some() => {
+                websocket::next_message(py, call, &mut state)?
+            }
             Wanted::Message => http::next_message(py, call, &mut state)?,
         };
         if let Some(found) = found {
@@ -256,6 +261,9 @@ impl State {
 
     /// Method and target, for the log.
     pub fn target(&self) -> String {
+        if let Some(conversation) = &self.websocket {
+            return conversation.target.to_string();
+        }
         let (head, bytes) = self.stream.exchange.head();
         if bytes.len() < head.length {
             return String::new();
@@ -306,7 +314,10 @@ unsafe extern "C" fn send(
                 .ok_or_else(|| PyRuntimeError::new_err("send() takes a message"))?
                 .cast::<pyo3::types::PyDict>()?;
             let mut guard = call.get().lock()?;
-            let sent = http::send(call.get(), &mut guard, message);
+            let sent = match guard.websocket {
+                None => http::send(call.get(), &mut guard, message),
+                Some(_) => websocket::send(call.get(), &mut guard, message),
+            };
             let waiters = match guard.response {
                 Response::Over => guard.take_waiters(),
                 _ => Vec::new(),

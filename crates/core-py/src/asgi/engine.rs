@@ -3,14 +3,15 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use monoceros_engine::clock::Span;
+use monoceros_engine::clock::{Moment, Span};
 use monoceros_engine::{AppThread, Engine, EventLoop, Step};
+use monoceros_websocket::{Compression, WindowBits};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::asgi::scope::Scopes;
-use crate::asgi::server::{Asgi, Server};
+use crate::asgi::server::{Asgi, Server, WebSockets};
 use crate::engine::{AccessLines, access_of, engine_options, grace, option, server_field};
 use crate::journal::Journal;
 use crate::place::places;
@@ -21,6 +22,35 @@ use crate::tls::PyTlsStore;
 /// What is done in one turn before the loop has its own: a client that sends without a pause must
 /// not keep others from theirs.
 const STEPS: u32 = 512;
+
+/// After this time the loop has its turn, whatever else is ready: its timers, its other tasks, and
+/// the beat by which a busy loop is told from one that is stuck. Requests that are quick never
+/// get there.
+const LONGEST_TURN: Span = Span::from_millis(10);
+
+/// The window of what is compressed, and how much is collected before it is written: a connection
+/// that compresses costs some 30 KiB then, and little is saved by more.
+const WINDOW: u8 = 12;
+const MEMORY_LEVEL: u8 = 5;
+
+fn websockets(options: &Bound<'_, PyDict>) -> PyResult<WebSockets> {
+    let window = WindowBits::new(WINDOW).unwrap_or(WindowBits::MOST);
+    let compression = Compression {
+        memory_level: MEMORY_LEVEL,
+        server_window: window,
+        client_window: window,
+        ..Compression::default()
+    };
+    let deflates: bool = option(options, "websocket_deflate")?;
+    Ok(WebSockets {
+        compression: deflates.then_some(compression),
+        max_message_size: match option(options, "websocket_max_message_size")? {
+            0 => usize::MAX,
+            limit => limit,
+        },
+        max_queue: option::<usize>(options, "websocket_max_queue")?.max(1),
+    })
+}
 
 /// A worker's engine, for an event loop.
 #[pyclass(frozen, name = "AsgiEngine", module = "monoceros._core")]
@@ -64,11 +94,22 @@ impl PyAsgiEngine {
         let journal = Journal { observer, access, log };
         let server_name = server_field(options)?;
         let patience = option(options, "disconnect_grace")?;
-        let asgi = Asgi::new(py, app, event_loop, journal, server_name, patience, explain, scopes)?;
+        let websockets = websockets(options)?;
+        let asgi = Asgi::new(
+            py,
+            app,
+            event_loop,
+            journal,
+            server_name,
+            patience,
+            explain,
+            websockets,
+            scopes,
+        )?;
         let board = Arc::clone(&scoreboard.get().board);
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;
         let thread = Mutex::new(Some(Box::new(engine.loop_thread())));
-        Ok(PyAsgiEngine { server: Arc::new(Server { engine, asgi }), thread })
+        Ok(PyAsgiEngine { server: Arc::new(Server::new(engine, asgi)), thread })
     }
 
     /// Serve what is ready, and wait `timeout` seconds for more at most.
@@ -123,16 +164,23 @@ impl PyAsgiEngine {
         thread: &mut AppThread<Asgi>,
         mut patience: Span,
     ) -> PyResult<()> {
-        let Server { engine, asgi } = &*self.server;
+        let Server { engine, asgi, .. } = &*self.server;
         let mut waited = false;
+        let mut until = None;
         for _ in 0..STEPS {
             match engine.step(thread) {
-                Step::Serve => self.server.serve(py, thread)?,
+                Step::Serve => {
+                    self.server.serve(py, thread)?;
+                    let now = Moment::now();
+                    if now >= *until.get_or_insert(now.after(LONGEST_TURN)) {
+                        return Ok(());
+                    }
+                }
                 Step::News(news) => self.server.on_news(py, news)?,
                 Step::Signals => py.check_signals()?,
                 Step::Notices(notices) => asgi.journal.notices(py, notices),
                 Step::Release(()) => {}
-                Step::Drains => {}
+                Step::Drains => self.server.drain(py)?,
                 Step::Done => return Ok(()),
                 Step::Claim => {
                     py.detach(|| engine.claim(thread));

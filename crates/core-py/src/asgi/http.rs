@@ -76,7 +76,16 @@ pub fn send(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyRe
     let words = &call.server.asgi.words;
     let kind = get(message, &words.kind)?
         .ok_or_else(|| PyValueError::new_err("a message needs a \"type\""))?;
-    let kind = kind.cast::<PyString>()?.to_str()?;
+    send_as(call, state, kind.cast::<PyString>()?.to_str()?, message)
+}
+
+/// Takes a message that means what one of type `kind` means.
+pub fn send_as(
+    call: &Call,
+    state: &mut State,
+    kind: &str,
+    message: &Bound<'_, PyDict>,
+) -> PyResult<bool> {
     if state.response == Response::Over {
         return after_the_end(state, kind);
     }
@@ -308,7 +317,7 @@ fn complete(call: &Call, state: &mut State) {
     state.end(&call.server, Outcome::Complete);
 }
 
-fn as_bytes<'py>(body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub fn as_bytes<'py>(body: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     match body.cast::<PyBytes>() {
         Ok(bytes) => Ok(bytes.clone()),
         Err(_) if body.is_instance_of::<PyString>() => {

@@ -13,5 +13,6 @@ mod messages;
 mod scope;
 mod server;
 mod task;
+mod websocket;
 
 pub use engine::PyAsgiEngine;

@@ -9,6 +9,7 @@ use monoceros_engine::{
     READ_BUFFER, Stream, locked,
 };
 use monoceros_http1::{DateCache, Status, Version};
+use monoceros_websocket::{CloseCode, Compression};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -18,7 +19,8 @@ use crate::asgi::call::{Call, Callables, Response, State, wake};
 use crate::asgi::messages::Words;
 use crate::asgi::scope::{Kind, Peer, Scopes};
 use crate::asgi::task::Tasks;
-use crate::asgi::{environ, http};
+use crate::asgi::websocket::{Asked, asked};
+use crate::asgi::{environ, http, websocket};
 use crate::capi::{call3, is_sole_reference};
 use crate::journal::{Clock, DEBUG, ERROR, INFO, Journal, Observed, Request, WARNING};
 
@@ -35,13 +37,13 @@ pub struct Asgi {
     pub server: Vec<u8>,
     /// Seconds that an app has to end after its client has left.
     pub grace: f64,
+    pub websockets: WebSockets,
     /// `explain(task)`: where it is, as text.
     pub explain: Option<Py<PyAny>>,
     tasks: Tasks,
     scopes: Mutex<Scopes>,
     date: Mutex<DateCache>,
     clock: Mutex<Clock>,
-    pub lines: Mutex<Lines>,
     done: Py<Done>,
     free: Mutex<Vec<Callables>>,
     /// By the index of their connection's key: those that wait for news of it.
@@ -54,9 +56,20 @@ impl Gateway for Asgi {
     type Paused = ();
 }
 
+/// What an operator decides about WebSockets.
+pub struct WebSockets {
+    /// How they are compressed; None: they are not.
+    pub compression: Option<Compression>,
+    /// Bytes of the largest message.
+    pub max_message_size: usize,
+    /// Messages that are read ahead of the app.
+    pub max_queue: usize,
+}
+
 pub struct Server {
     pub engine: Engine<Asgi>,
     pub asgi: Asgi,
+    lines: Arc<Mutex<Lines>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,16 +86,15 @@ impl Asgi {
         server: Vec<u8>,
         grace: f64,
         explain: Option<Py<PyAny>>,
+        websockets: WebSockets,
         scopes: Scopes,
     ) -> PyResult<Asgi> {
-        let lines = journal.access.as_ref().map_or_else(Lines::default, |it| Lines::to(it.file));
         Ok(Asgi {
             tasks: Tasks::new(event_loop.bind(py))?,
             words: Words::new(py),
             scopes: Mutex::new(scopes),
             date: Mutex::new(DateCache::new()),
             clock: Mutex::default(),
-            lines: Mutex::new(lines),
             done: Py::new(py, Done)?,
             free: Mutex::default(),
             listed: Mutex::default(),
@@ -92,6 +104,7 @@ impl Asgi {
             journal,
             server,
             grace,
+            websockets,
             explain,
         })
     }
@@ -102,6 +115,11 @@ impl Asgi {
 
     pub fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.event_loop.bind(py).call_method0("create_future")
+    }
+
+    /// Room for what is read.
+    pub fn scratch(&self) -> MutexGuard<'_, Vec<u8>> {
+        lock(&self.scratch)
     }
 
     /// For what needs no waiting.
@@ -146,6 +164,14 @@ impl Asgi {
 }
 
 impl Server {
+    pub fn new(engine: Engine<Asgi>, asgi: Asgi) -> Server {
+        let lines = engine.loop_lines();
+        if let Some(access) = &asgi.journal.access {
+            *locked(&lines) = Lines::to(access.file);
+        }
+        Server { engine, asgi, lines }
+    }
+
     /// Body bytes of a stream.
     pub fn read_body(
         &self,
@@ -162,7 +188,31 @@ impl Server {
             None => Callables::new(py, self)?,
         };
         let call = callables.call.bind(py);
-        let scope = self.adopt(py, thread, &mut *call.get().lock()?);
+        let (kind, asked) = match asked(&thread.exchange, &self.asgi) {
+            Asked::Nothing => (Kind::Http, None),
+            Asked::WebSocket(conversation, offers) => {
+                (Kind::WebSocket, Some((conversation, offers)))
+            }
+            Asked::Refused(error) => {
+                let mut state = call.get().lock()?;
+                self.adopt(py, thread, &mut state, Kind::WebSocket)?;
+                websocket::refuse(py, call.get(), &mut state, error);
+                self.tell(py, &mut state);
+                drop(state);
+                self.keep(py, callables);
+                return Ok(());
+            }
+        };
+        let mut state = call.get().lock()?;
+        let mut scope = self.adopt(py, thread, &mut state, kind);
+        if let Some((conversation, offers)) = asked {
+            state.websocket = Some(conversation);
+            scope = scope.and_then(|scope| {
+                lock(&self.asgi.scopes).set_subprotocols(&scope, &offers)?;
+                Ok(scope)
+            });
+        }
+        drop(state);
         let called = scope.and_then(|scope| {
             let (receive, send) = (callables.receive.bind(py), callables.send.bind(py));
             call3(self.asgi.app.bind(py), scope.as_any(), receive, send)
@@ -204,9 +254,10 @@ impl Server {
         py: Python<'py>,
         thread: &mut AppThread<Asgi>,
         state: &mut State,
+        kind: Kind,
     ) -> PyResult<Bound<'py, PyDict>> {
         let exchange = &mut thread.exchange;
-        let scope = lock(&self.asgi.scopes).make(py, exchange, Kind::Http);
+        let scope = lock(&self.asgi.scopes).make(py, exchange, kind);
         let body = match exchange.take_body() {
             Body::Empty => None,
             Body::Beside { start, end } => {
@@ -226,6 +277,7 @@ impl Server {
             Some(_) => Version::Http10,
         };
         state.response = Response::Fresh;
+        state.websocket = None;
         state.head = None;
         state.writer = None;
         state.promises_trailers = false;
@@ -286,17 +338,25 @@ impl Server {
             _ => state.target(),
         };
         let (disconnected, was) = (state.disconnected, state.response);
-        let ours = state.cancelled;
-        if was != Response::Over {
+        // What is cut when the engine has ended is told of as a whole.
+        let ends = cancelled && self.engine.has_ended();
+        let ours = state.cancelled || ends;
+        let mut result = Ok(());
+        if state.websocket.is_some() {
+            result = websocket::conclude(self, &mut state, error.is_some() || cancelled);
+        } else if was != Response::Over {
             let whole = was == Response::Streaming
                 && state.writer.as_ref().is_some_and(|writer| writer.is_whole());
             if whole {
                 state.end(self, Outcome::Complete);
+            } else if ends {
+                state.fail(self, Status::SERVICE_UNAVAILABLE);
             } else {
                 state.fail(self, Status::INTERNAL_SERVER_ERROR);
             }
         }
-        let told = self.tell(py, &mut state);
+        let was = if state.websocket.is_some() { Response::Over } else { was };
+        self.tell(py, &mut state);
         let waiters = state.take_waiters();
         drop(state);
         drop(task);
@@ -304,21 +364,20 @@ impl Server {
             grace.bind(py).call_method0("cancel")?;
         }
         wake(py, waiters)?;
-        told?;
+        result?;
         self.explain_end(py, &target, error, cancelled && !ours, was, disconnected);
         Ok(())
     }
 
     /// The connection has been given back: for the observer and the access log.
-    pub fn tell(&self, py: Python<'_>, state: &mut State) -> PyResult<()> {
-        let Some(observed) = state.observed.take() else { return Ok(()) };
+    pub fn tell(&self, py: Python<'_>, state: &mut State) {
+        let Some(observed) = state.observed.take() else { return };
         let exchange = &state.stream.exchange;
         let (status, close) = (exchange.status(), !exchange.keep_alive());
         let sent = state.writer.as_ref().map_or(0, |writer| writer.sent);
         let asgi = &self.asgi;
         let mut clock = lock(&asgi.clock);
-        asgi.journal.tell(py, observed, &mut clock, &asgi.lines, status, sent, close, false);
-        Ok(())
+        asgi.journal.tell(py, observed, &mut clock, &self.lines, status, sent, close, false);
     }
 
     /// What of a task's end the log has to know.
@@ -374,6 +433,12 @@ impl Server {
         };
         let Some(call) = self.asgi.find(py, key) else { return Ok(()) };
         let mut state = call.get().lock()?;
+        if state.websocket.is_some() && !matches!(news, News::Overdue(_) | News::Slow(_)) {
+            websocket::on_news(py, call.get(), &mut state, news)?;
+            let waiters = state.take_waiters();
+            drop(state);
+            return wake(py, waiters);
+        }
         let mut ends = false;
         match news {
             News::Socket(_, flags) => {
@@ -427,6 +492,30 @@ impl Server {
             Some(task) => self.grant_grace(&call, &task),
             None => Ok(()),
         }
+    }
+
+    /// The worker has begun to drain: WebSockets, which would go on for ever, are closed.
+    pub fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        let listed: Vec<Py<Call>> =
+            lock(&self.asgi.listed).iter().flatten().map(|call| call.clone_ref(py)).collect();
+        for call in listed {
+            let mut state = call.get().lock()?;
+            websocket::drain(self, &mut state)?;
+            let waiters = state.take_waiters();
+            drop(state);
+            wake(py, waiters)?;
+        }
+        Ok(())
+    }
+
+    /// With what WebSockets are closed while the worker drains.
+    pub fn farewell(&self) -> CloseCode {
+        if self.engine.server_stops() { CloseCode::GOING_AWAY } else { CloseCode::SERVICE_RESTART }
+    }
+
+    /// The same, where it does drain.
+    pub fn is_draining(&self) -> Option<CloseCode> {
+        self.engine.is_draining().then(|| self.farewell())
     }
 
     /// The client has left: the app has so long to notice.
@@ -485,7 +574,7 @@ impl Server {
 
     /// Writes the access lines that wait; `all`: before the loop waits.
     pub fn write_lines(&self, py: Python<'_>, all: bool) {
-        let mut lines = locked(&self.asgi.lines);
+        let mut lines = locked(&self.lines);
         if lines.is_empty() || !lines.is_due(all) {
             return;
         }

@@ -97,8 +97,11 @@ impl<G: Gateway> Reactor<G> {
         if pushed.written == Some(Written::All)
             && matches!(outcome, Outcome::Complete | Outcome::CompleteThen(_))
         {
+            // What has been upgraded was counted then.
             let status = std::mem::take(&mut connection.status);
-            self.cell(counted).count(status, exchange.head.length as u64, connection.sent);
+            if status != 0 {
+                self.cell(counted).count(status, exchange.head.length as u64, connection.sent);
+            }
         }
         match (pushed.written, outcome) {
             (Some(Written::All), Outcome::CompleteThen(paused)) => {

@@ -108,13 +108,27 @@ impl<G: Gateway> Shared<G> {
                 continue;
             }
             self.call_hub(&mut reactor);
+            if self.options.event_loop == Some(EventLoop::Around) && reactor.has_work() {
+                // The loop sees only that the poller is readable, and it has to stay so: we look
+                // for more now and then until it comes.
+                self.poller.kick();
+                drop(reactor);
+                thread::park_timeout(LOOP_TICK);
+                reactor = self.lock();
+                if reactor.lead != Lead::Sentinel {
+                    continue;
+                }
+            }
             reactor = self.poll(reactor, events).0;
         }
     }
 
     /// Writes the log lines of a thread that is stuck in an app: it may not live to do it.
     fn write_lines_of(&self, reactor: MutexGuard<'_, Reactor<G>>, stuck: usize) {
-        let lines = Arc::clone(&reactor.works[stuck].lines);
+        let lines = match reactor.works.get(stuck) {
+            Some(work) => Arc::clone(&work.lines),
+            None => Arc::clone(&reactor.loop_lines),
+        };
         drop(reactor);
         // A line that is being made will be written by who makes it.
         let written = lines.try_lock().map_or(Ok(()), |mut lines| lines.flush());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::connections::Class;
+use crate::lines::Lines;
 use crate::poller::Watch;
 use crate::scoreboard::IncidentKind;
 use crate::stream::{Arrived, Broken, Stream};
@@ -10,6 +11,11 @@ impl<G: Gateway> Engine<G> {
     /// Where a request can be; used again for others.
     pub fn new_stream(&self) -> Stream<G> {
         Stream::new(self.shared.options.write_timeout)
+    }
+
+    /// Log lines of all requests: written before the loop waits, or when something blocks it.
+    pub fn loop_lines(&self) -> Arc<Mutex<Lines>> {
+        Arc::clone(&self.shared.lock().loop_lines)
     }
 
     /// The request of the turn goes on in a stream of its own.
@@ -50,6 +56,16 @@ impl<G: Gateway> Engine<G> {
         connection.watch >= Watch::Input || self.shared.lock().watch(connection, Watch::Input)
     }
 
+    /// Whether the deadline that runs for it is of this class.
+    pub fn has_deadline(&self, stream: &Stream<G>, class: Class) -> bool {
+        stream.key().is_some_and(|key| self.shared.lock().connections.has_deadline(key, class))
+    }
+
+    /// The worker accepts no more and finishes what it has.
+    pub fn is_draining(&self) -> bool {
+        self.shared.lock().draining.is_some()
+    }
+
     /// What the app waited for has come.
     pub fn unexpect(&self, stream: &Stream<G>) {
         if let Some(key) = stream.key() {
@@ -77,6 +93,7 @@ impl<G: Gateway> Engine<G> {
         }
         reactor.own_cell().count(101, stream.exchange.head.length as u64, stream.exchange.sent);
         drop(reactor);
+        stream.exchange.status = 0;
         stream.forget_head();
     }
 
@@ -113,8 +130,6 @@ impl<G: Gateway> Engine<G> {
         reactor.connections.note(connection.key, noted);
         let counted = seat.map_or(reactor.cells(), |seat| seat.index());
         reactor.give_back(connection, exchange, pushed, outcome, counted, None);
-        if reactor.waiting {
-            self.shared.poller.kick();
-        }
+        self.shared.call_loop(reactor);
     }
 }

@@ -94,6 +94,7 @@ impl<G: Gateway> Engine<G> {
             return true;
         }
         reactor.set_alarm();
+        self.shared.call_loop(&reactor);
         self.shared.leave(&mut reactor, thread.index, false);
         std::mem::take(&mut reactor.loop_is_called)
     }
@@ -167,6 +168,15 @@ impl<G: Gateway> Shared<G> {
             if !(reactor.has_work() || !reactor.events.is_empty() || reactor.ended) {
                 return Step::Wait(reactor.patience());
             }
+        }
+    }
+
+    /// Something was added that no event of the kernel tells of: who waits has to look around, and a
+    /// loop that waits around us has to come.
+    pub(super) fn call_loop(&self, reactor: &Reactor<G>) {
+        let around = self.options.event_loop == Some(EventLoop::Around);
+        if reactor.waiting || around && (!reactor.events.is_empty() || reactor.has_work()) {
+            self.poller.kick();
         }
     }
 

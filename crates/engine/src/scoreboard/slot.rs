@@ -34,6 +34,8 @@ pub struct Slot {
     state: AtomicU32,
     recycle: AtomicU32,
     hurry: AtomicU32,
+    /// The app is an ASGI app, which nobody but its worker can know.
+    asgi: AtomicU32,
     connections: AtomicU32,
     idle: AtomicU32,
     opened_at: AtomicU64,
@@ -64,6 +66,7 @@ impl Slot {
             &self.age,
             &self.recycle,
             &self.hurry,
+            &self.asgi,
             &self.connections,
             &self.idle,
             &self.has_room,
@@ -182,6 +185,14 @@ impl Slot {
 
     pub fn hurry(&self) {
         self.hurry.store(1, Relaxed);
+    }
+
+    pub fn serves_asgi(&self) -> bool {
+        self.asgi.load(Relaxed) != 0
+    }
+
+    pub fn set_asgi(&self) {
+        self.asgi.store(1, Relaxed);
     }
 
     /// Whether nobody serves this listener after the worker: the server gives up its address.

@@ -8,6 +8,7 @@ from monoceros.config.settings import processes as processes  # isort: skip
 from monoceros.config.settings import requests as requests  # isort: skip
 from monoceros.config.settings import proxies as proxies  # isort: skip
 from monoceros.config.settings import uwsgi as uwsgi  # isort: skip
+from monoceros.config.settings import asgi as asgi  # isort: skip
 from monoceros.config.settings import permissions as permissions  # isort: skip
 from monoceros.config.settings import tls as tls  # isort: skip
 from monoceros.config.settings import overload as overload  # isort: skip

@@ -44,11 +44,16 @@ class Workers(Setting):
 class WorkerClass(Setting):
     """The kind of worker: an alias, or the dotted path of a class.
 
-    The aliases are sync, gthread, gevent, gevent_pywsgi and tornado. sync runs one request at a
-    time in each worker, gthread as many as `threads` says, gevent as many as `worker_connections`
+    The aliases are sync, gthread, asgi, gevent, gevent_pywsgi and tornado. sync runs one request at
+    a time in each worker, gthread as many as `threads` says, gevent as many as `worker_connections`
     says, each in a greenlet (it needs the extra: pip install 'monoceros[gevent]'). Slow clients
     occupy none of them: a request is handed to the app when it is complete, and its answer is sent
     without it. `sync` with more than one thread means gthread.
+
+    asgi runs ASGI apps, each request in a task of an event loop (`asgi_loop`). It need not be
+    named: where no class is set, an app that is an ASGI app is served by it (`interface`).
+    `uvicorn.workers.UvicornWorker` and the other names of uvicorn's are uvicorn's own classes where
+    that is installed, and mean asgi where it is not.
 
     gevent_pywsgi and tornado bring HTTP servers of their own, gevent's and Tornado's, for apps
     that need them: WebSocket handlers on gevent, a tornado.web.Application. What other settings
@@ -87,7 +92,7 @@ class WorkerConnections(Setting):
 
     A worker that has as many accepts no further one until one has ended; the kernel's queue and
     the other workers take them meanwhile. With gevent it bounds the requests that run at a time
-    as well.
+    as well, and with asgi WebSockets count.
     """
 
     name = "worker_connections"
@@ -134,6 +139,7 @@ class Timeout(Setting):
 
     For `sync` it bounds a request. For the other classes it says that the worker's interpreter
     must be able to run: a long request is fine, a call that never lets the interpreter go is not.
+    With asgi it says the same of the event loop: a coroutine that blocks it is shown and ended.
     The log names the request and shows the stack before the worker is killed. To bound requests
     in every class, set `request_timeout`.
     """

@@ -1,6 +1,5 @@
-"""`gunicorn.workers.gasgi`: not here."""
+"""`gunicorn.workers.gasgi`: the worker class for ASGI apps."""
 
-raise ImportError(
-    "this release of Monoceros has no worker class for ASGI: use uvicorn_worker.UvicornWorker",
-    name=__name__,
-)
+from monoceros.compat import forward
+
+__getattr__ = forward("monoceros.workers.gasgi")
