@@ -305,6 +305,19 @@ def test_a_reload_closes_nothing(serve: Serve, stack: contextlib.ExitStack, kind
         assert pid_of(connection) in now
 
 
+def test_connections_move_to_workers_of_another_class(
+    serve: Serve, stack: contextlib.ExitStack
+) -> None:
+    """A reload may change the class: what connections are does not depend on it."""
+    server = serve("probes:app", workers=2, config="worker_class = 'gthread'\nthreads = 2\n")
+    crowd = gather(stack, server)
+    (server.directory / "conf.py").write_text("worker_class = 'gevent'\n")
+    server.send_signal(signal.SIGHUP)
+    now = await_others(server, set(crowd), 2)
+    for theirs in crowd.values():
+        assert {pid_of(connection) for connection in theirs} <= set(now)
+
+
 def test_scaling_down_closes_nothing(serve: Serve, stack: contextlib.ExitStack) -> None:
     server = serve("probes:app", workers=3)
     crowd = gather(stack, server)
