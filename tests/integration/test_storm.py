@@ -32,12 +32,20 @@ CLIENTS = 4
 #: The workers that the storm is about.
 WORKERS = 3
 
-#: Worker classes by name: the options that select them.
+#: Worker classes by name: the options that select them, before the app.
 CLASSES = {
     "sync": ["--worker-class", "sync"],
     "gthread": ["--worker-class", "gthread", "--threads", "4"],
     "gevent": ["--worker-class", "gevent"],
+    "asgi-asyncio": ["--asgi-loop", "asyncio"],
+    "asgi-uvloop": ["--asgi-loop", "uvloop"],
 }
+
+
+def app_of(name: str) -> str:
+    """The app that is served by a worker class of that name."""
+    return "asgi_probes:app" if name.startswith("asgi") else "probes:app"
+
 
 Blow = Callable[[Server, random.Random], None]
 
@@ -113,7 +121,7 @@ def test_a_killed_worker_takes_along_what_it_was_serving_and_no_more(
     serve: Serve, name: str
 ) -> None:
     """What waits in the kernel's queue belongs to nobody, what others serve to them."""
-    server = serve("probes:app", *CLASSES[name], workers=WORKERS)
+    server = serve(app_of(name), *CLASSES[name], workers=WORKERS)
     server.allow_log("Worker|Failure")
     kills = 3
     with clients(server) as loads:
@@ -146,7 +154,7 @@ def test_a_killed_worker_takes_along_what_it_was_serving_and_no_more(
 def test_not_one_request_is_lost(
     serve: Serve, figures: Callable[[str], None], name: str, seconds: float
 ) -> None:
-    server = serve("probes:app", *CLASSES[name], workers=WORKERS)
+    server = serve(app_of(name), *CLASSES[name], workers=WORKERS)
     server.allow_log("Worker .* (exited|ended|was sent)")
     with clients(server) as loads:
         blow(server, seconds, random.Random(name))

@@ -415,6 +415,11 @@ impl<G: Gateway> Connections<G> {
         })
     }
 
+    /// Something has been noted.
+    pub fn has_pending(&self, key: Key) -> bool {
+        self.entries.get(key.index()).is_some_and(|entry| !entry.pending.is_empty())
+    }
+
     /// What has happened while it was out.
     pub fn take_pending(&mut self, key: Key) -> EventFlags {
         self.entry(key).map_or(EventFlags::empty(), |entry| {

@@ -46,7 +46,8 @@ impl Connection {
     /// Bytes that follow a close or an error are discarded.
     ///
     /// # Errors
-    /// If the client breaks a rule. A [`Connection::close`] with the error's code is due then.
+    /// If the client breaks a rule. A [`Connection::close`] with the error's code is due then, if
+    /// none has been sent; see [`Connection::closing`].
     pub fn receive<'a>(&mut self, input: &'a mut [u8]) -> Result<Received<'a>, Error> {
         if !self.closing.reads() {
             return Ok(Received { consumed: input.len(), event: None });

@@ -20,14 +20,32 @@ const ROOM_MOST: usize = 64 * 1024;
 /// Inflates the messages of a connection, one after the other.
 pub(crate) struct Inflater {
     stream: Inflate,
-    /// The stream has ended by a block that is marked as its last one (RFC 7692, 7.2.3.4). Another
-    /// one begins with the next byte, without a context: the compressor had to start anew.
-    ended: bool,
+    place: Place,
+}
+
+/// Where the stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Between messages: nothing has come of the next one. Should nothing come at all, it is
+    /// empty; its tail would only spoil the stream.
+    Between,
+    /// Within a message.
+    Within,
+    /// Behind a block that is marked as the last one (RFC 7692, 7.2.3.4). Another stream begins
+    /// with the next byte, without a context: the compressor had to start anew.
+    Ended,
+}
+
+/// Whether a stream may end within the bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Allowed,
+    Refused,
 }
 
 impl Inflater {
     pub(crate) fn new() -> Inflater {
-        Inflater { stream: spare::take_inflate(), ended: false }
+        Inflater { stream: spare::take_inflate(), place: Place::Between }
     }
 
     /// For connections without context takeover, when a message has ended.
@@ -39,7 +57,18 @@ impl Inflater {
     /// that follows can fail, so that what is reported does not depend on how the bytes were split.
     pub(crate) fn inflate(
         &mut self,
+        input: &[u8],
+        message: &mut Vec<u8>,
+        limit: usize,
+        judge: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.feed(input, Ends::Allowed, message, limit, judge)
+    }
+
+    fn feed(
+        &mut self,
         mut input: &[u8],
+        ends: Ends,
         message: &mut Vec<u8>,
         limit: usize,
         mut judge: impl FnMut(&[u8]) -> Result<(), Error>,
@@ -47,9 +76,11 @@ impl Inflater {
         let mut length = message.len();
         let mut room = input.len().saturating_mul(EXPECTED_RATIO).clamp(ROOM_LEAST, ROOM_MOST);
         loop {
-            if self.ended && !input.is_empty() {
-                self.stream.reset(false);
-                self.ended = false;
+            if !input.is_empty() {
+                if self.place == Place::Ended {
+                    self.stream.reset(false);
+                }
+                self.place = Place::Within;
             }
             // A message is never longer than the limit here.
             let end = length.saturating_add(room).min(limit.saturating_add(1));
@@ -68,7 +99,8 @@ impl Inflater {
                 return Err(Rule::TooBig.into());
             }
             match status {
-                Ok(Status::StreamEnd) => self.ended = true,
+                Ok(Status::StreamEnd) if ends == Ends::Allowed => self.place = Place::Ended,
+                Ok(Status::StreamEnd) => return Err(Rule::Deflate.into()),
                 Ok(_) if length == end => room = room.saturating_mul(2),
                 Ok(_) if input.is_empty() => {}
                 // Neither ended nor out of room, with bytes left: they can be nothing.
@@ -84,13 +116,14 @@ impl Inflater {
     /// The end of a message. What has been left out at its end is put back, and must be no more
     /// than an empty block.
     pub(crate) fn finish(&mut self, message: &mut Vec<u8>, limit: usize) -> Result<(), Error> {
-        if self.ended {
+        if self.place != Place::Within {
             return Ok(());
         }
         let length = message.len();
-        self.inflate(&TAIL, message, limit, |_| Ok(()))?;
-        // If the tail says something, a block was cut off.
-        if message.len() > length || self.ended { Err(Rule::Deflate.into()) } else { Ok(()) }
+        // If the tail says something, or ends something, a block was cut off.
+        self.feed(&TAIL, Ends::Refused, message, limit, |_| Ok(()))?;
+        self.place = Place::Between;
+        if message.len() > length { Err(Rule::Deflate.into()) } else { Ok(()) }
     }
 }
 
@@ -164,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_no_bytes_is_empty_and_spoils_nothing() {
+        let fixed = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let empty = Ok(vec![]);
+        assert_eq!(
+            inflate(&[&[], &fixed, &[], &last, &[], &fixed], LIMIT),
+            [empty.clone(), hello(), empty.clone(), hello(), empty, hello()],
+        );
+    }
+
+    #[test]
     fn nothing_refers_to_what_was_before_the_stream_ended() {
         let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
         let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
@@ -180,6 +224,8 @@ mod tests {
             &[0xf2, 0x00, 0x11, 0x00, 0x00],
             // Cut within a block without compression, so that the tail would become content.
             &[0x00, 0x10, 0x00, 0xef, 0xff, 0x48],
+            // Cut within the last block, so that the tail would end it.
+            &[0x03],
         ] {
             assert_eq!(inflate(&[message], LIMIT), [Err("deflate")], "{message:x?}");
         }

@@ -255,7 +255,7 @@ impl Receiver {
             let inflater = self.inflater.get_or_insert_with(Inflater::new);
             message.inflate(inflater, piece, self.limit)?;
         } else {
-            message.append(piece, remaining)?;
+            message.append(piece, remaining, self.limit)?;
         }
         if !ends {
             return Ok(match remaining {
@@ -292,14 +292,18 @@ impl Message {
         self.text.finish().map_err(|_| Rule::Text.into())
     }
 
-    /// Bytes of a frame that was not compressed, of which `remaining` more are announced.
-    fn append(&mut self, piece: &[u8], remaining: u64) -> Result<(), Error> {
+    /// Bytes of a frame that was not compressed, of which `remaining` more are announced. With them
+    /// the message is within the limit.
+    fn append(&mut self, piece: &[u8], remaining: u64, limit: usize) -> Result<(), Error> {
         self.judge(piece)?;
-        if self.data.capacity() - self.data.len() < piece.len() {
-            // What is announced, in one go, but no more than twice of what has come.
-            let trusted = TRUSTED.max(self.data.len() + piece.len());
-            let more = usize::try_from(remaining).unwrap_or(usize::MAX).min(trusted);
-            self.data.reserve_exact(piece.len() + more);
+        let length = self.data.len() + piece.len();
+        if self.data.capacity() < length {
+            // What is announced, in one go, but no more than twice of what has come. Fragments
+            // announce little: for them, by doubling.
+            let trusted = TRUSTED.max(length);
+            let announced = usize::try_from(remaining).unwrap_or(usize::MAX).min(trusted);
+            let doubled = self.data.capacity().saturating_mul(2).min(limit);
+            self.data.reserve_exact(doubled.max(length + announced) - self.data.len());
         }
         self.data.extend_from_slice(piece);
         Ok(())

@@ -115,6 +115,29 @@ fn a_close_of_the_client_is_answered_with_nothing_but_a_close() {
 }
 
 #[test]
+fn a_client_that_errs_after_the_close_is_owed_no_other() {
+    let mut connection = open(None);
+    let mut out = Vec::new();
+    connection.close(CloseCode::NORMAL, "", &mut out).unwrap();
+    let error = connection.receive(&mut [0xff, 0xff]).unwrap_err();
+    assert_eq!(error.close_code(), CloseCode::PROTOCOL_ERROR);
+    assert_eq!(connection.closing(), Closing::Closed);
+}
+
+/// Connections are handed from thread to thread.
+#[test]
+fn connections_can_be_sent() {
+    let mut connection = open(deflate());
+    let mut out = Vec::new();
+    connection.message(Kind::Text, &[b'x'; 300], &mut out).unwrap();
+    let sent = std::thread::spawn(move || {
+        connection.message(Kind::Text, &[b'x'; 300], &mut out).unwrap();
+        of_server(&out).len()
+    });
+    assert_eq!(sent.join().unwrap(), 2);
+}
+
+#[test]
 fn a_transport_that_ended_carries_nothing() {
     let mut connection = open(None);
     connection.transport_ended();

@@ -80,6 +80,11 @@ class WorkerRecord:
         return self.generation.app_threads
 
     @property
+    def runs_coroutines(self) -> bool:
+        """What it runs is in coroutines, of which the stacks of its threads say nothing."""
+        return self.asgi or getattr(self.generation.worker_class, "interface", None) == "asgi"
+
+    @property
     def served(self) -> bool:
         """It has been READY."""
         return self.ready_at is not None

@@ -182,10 +182,11 @@ def tell_failure(
     speaks = isinstance(error, AppImportError | StartupFailed)
     summary = str(error) if speaks else _one_line(error)
     if not generation.seen.first(error):
+        summary = summary.partition("\n")[0]  # a framework's reason may be a whole traceback
         log.error("%s (pid:%s) failed to boot, as told above: %s", who, os.getpid(), summary)
     elif isinstance(error, StartupFailed):
         cause = error.__cause__
-        told = f"\n{format_foreign_exception(cause)}" if cause is not None else ""
+        told = f"\n{format_foreign_exception(cause).rstrip()}" if cause is not None else ""
         log.error("%s (pid:%s) failed to boot: %s%s", who, os.getpid(), summary, told)
     elif code == APP_LOAD_ERROR or not _is_of_the_app(error):
         log.error("%s (pid:%s) failed to load the app: %s", who, os.getpid(), summary)

@@ -94,16 +94,15 @@ class Watchdog:
             if incident.kind == _core.OVERDUE:
                 self._overdue(record, incident, now)
             else:
-                self._slow(record, incident)
+                self._slow(record, incident, now)
 
     def _overdue(self, record: WorkerRecord, incident: _core.Incident, now: float) -> None:
         server = self._server
-        beat = server.scoreboard.read(record.slot).python_beat
-        silent = now - max(beat, self._resumed_at)
         # With one app thread nothing else can run. With several neither, when the interpreter is
-        # held: it has then not beaten for about as long as the request runs.
+        # held.
         alone = record.app_threads == 1
-        held = not alone and beat > 0 and silent > max(HELD_LEAST, incident.elapsed * HELD_SHARE)
+        silent = self._silence(record, incident, now)
+        held = not alone and silent > 0
         client = (
             "The client got 504."
             if incident.answered
@@ -124,7 +123,7 @@ class Watchdog:
             incident.phase,
             client,
             fate,
-            self._stacks(record.pid, record.stacks),
+            self._place(record, held=silent > 0),
         )
         try:
             incidents.log_access(server.log, incident)
@@ -139,7 +138,7 @@ class Watchdog:
         elif record.state is WorkerState.READY:
             record.marked = Departure.OVERDUE
 
-    def _slow(self, record: WorkerRecord, incident: _core.Incident) -> None:
+    def _slow(self, record: WorkerRecord, incident: _core.Incident, now: float) -> None:
         self._server.log.warning(
             "Slow request in worker (pid:%s): %s has run for %.1f s so far (%s). It goes on; "
             "request_timeout would bound it.\n%s",
@@ -147,8 +146,22 @@ class Watchdog:
             incidents.describe(incident),
             incident.elapsed,
             incident.phase,
-            self._stacks(record.pid, record.stacks),
+            self._place(record, held=self._silence(record, incident, now) > 0),
         )
+
+    def _silence(self, record: WorkerRecord, incident: _core.Incident, now: float) -> float:
+        """For how long the interpreter, or the event loop, has not beaten, where that is about as
+        long as the request runs: it is held. 0 where it is not."""
+        beat = self._server.scoreboard.read(record.slot).python_beat
+        silent = now - max(beat, self._resumed_at)
+        held = beat > 0 and silent > max(HELD_LEAST, incident.elapsed * HELD_SHARE)
+        return silent if held else 0.0
+
+    def _place(self, record: WorkerRecord, *, held: bool) -> str:
+        """Where a request is."""
+        if record.runs_coroutines and not held:
+            return "It waits in a coroutine, whose stack its worker shows in a line of its own."
+        return self._stacks(record.pid, record.stacks)
 
     def _check_leftovers(self, record: WorkerRecord, now: float) -> None:
         """A draining worker in which only overdue requests are left cannot finish."""

@@ -11,6 +11,7 @@ Rules:
 
 import asyncio
 import contextvars
+import inspect
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -29,7 +30,7 @@ class ChainedSignals:
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """As asyncio's, after the worker's own handler."""
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if inspect.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         context = contextvars.copy_context()
         loop: Any = self
@@ -67,7 +68,7 @@ class ChainedSignals:
         super().close()  # type: ignore[misc]
 
 
-class EngineLoop(ChainedSignals, asyncio.SelectorEventLoop):
+class EngineLoop(ChainedSignals, asyncio.SelectorEventLoop):  # type: ignore[misc]
     """asyncio's loop, in which the engine waits."""
 
     def __init__(self) -> None:

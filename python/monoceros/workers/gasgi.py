@@ -177,7 +177,7 @@ class ASGIWorker(EngineWorker):
             self.log.error(
                 "The app does not start; until a file of it changes, requests get 500: %s%s",
                 error,
-                f"\n{format_foreign_exception(cause)}" if cause is not None else "",
+                f"\n{format_foreign_exception(cause).rstrip()}" if cause is not None else "",
             )
         self.asgi = BrokenApp(error.__cause__ or error).asgi
         self.lifespan = None

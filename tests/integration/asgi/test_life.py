@@ -301,6 +301,56 @@ def test_a_loop_that_is_blocked_is_explained_and_replaced(serve: Serve, loop: st
 
 
 @ON_EACH_LOOP
+def test_a_loop_that_is_blocked_for_longer_than_graceful_timeout_is_aborted(
+    serve: Serve, loop: str
+) -> None:
+    server = start(serve, loop, "--timeout", "0", "--graceful-timeout", "1", config=HOOKS)
+    blocked = Concurrent(server.address, ["/block"])
+    server.wait_event("blocks")
+    server.expect_log("has not ended within graceful_timeout")
+    server.allow_log(".")
+    assert server.stop(timeout=10.0) == 0
+    assert "in holds_the_loop" in server.log
+    blocked.wait()
+    assert len(server.events("worker_exit")) == 1
+    assert not server.events("shutdown")
+
+
+RETIRING = """
+def post_request(worker, req, environ, resp):
+    if req.path == "/task":
+        worker.alive = False
+"""
+
+
+@ON_EACH_LOOP
+def test_a_hook_may_retire_the_worker(serve: Serve, loop: str) -> None:
+    server = start(serve, loop, config=RETIRING)
+    [pid] = server.workers()
+    server.get("/task")
+    wait_for(lambda: server.workers() and pid not in server.workers(), 20.0, "a replacement")
+    assert server.wait_answer().status == 200
+    assert names(server, "shutdown", "closed", "task-ended") == [
+        "shutdown",
+        "closed",
+        "task-ended",
+    ]
+
+
+@ON_EACH_LOOP
+def test_request_timeout_ends_the_request_and_shows_its_coroutine(serve: Serve, loop: str) -> None:
+    server = start(serve, loop, "--request-timeout", "1")
+    [pid] = server.workers()
+    server.expect_log("REQUEST TIMEOUT")
+    server.allow_log("request is at|Error handling request /slow")
+    assert Concurrent(server.address, ["/slow"]).statuses() == [504]
+    server.wait_log("REQUEST TIMEOUT")
+    server.wait_log("in file_is_there")
+    wait_for(lambda: server.workers() and pid not in server.workers(), 20.0, "a replacement")
+    assert server.wait_answer().status == 200
+
+
+@ON_EACH_LOOP
 def test_a_loop_that_is_busy_is_left_alone(serve: Serve, loop: str) -> None:
     """It computes all the time, for longer than `timeout`, a little at a time."""
     server = start(serve, loop, "--timeout", "1")

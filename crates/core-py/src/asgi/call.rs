@@ -62,6 +62,10 @@ pub struct State {
     pub body_told: bool,
     /// The peer has gone, or has said its last.
     pub disconnected: bool,
+    /// The app knows.
+    pub disconnect_told: bool,
+    /// The app has sent more than it has announced.
+    pub excessive: bool,
     /// Bytes of interim answers.
     pub interim: u64,
     /// The output waits for the peer, and a deadline runs.
@@ -112,6 +116,8 @@ impl Callables {
             body: None,
             body_told: true,
             disconnected: false,
+            disconnect_told: false,
+            excessive: false,
             interim: 0,
             blocked: false,
             waiters: Vec::new(),

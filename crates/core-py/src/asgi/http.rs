@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use monoceros_engine::{Arrived, Broken, Outcome};
-use monoceros_http1::{Finish, Method, ResponseHead, Status, Version};
+use monoceros_http1::{Finish, Method, Name, ResponseHead, Status, Version};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -23,12 +23,13 @@ pub fn next_message<'py>(
     state: &mut State,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let words = &call.server.asgi.words;
-    if state.response == Response::Over || !state.stream.is_open() {
+    let over = state.response == Response::Over || !state.stream.is_open();
+    if over || state.body_told && state.disconnected {
+        state.disconnect_told = true;
         return Ok(Some(words.disconnect(py)?.into_any()));
     }
     if state.body_told {
-        let gone = state.disconnected;
-        return gone.then(|| words.disconnect(py).map(Bound::into_any)).transpose();
+        return Ok(None);
     }
     if !state.stream.has_incoming() {
         state.body_told = true;
@@ -52,6 +53,7 @@ pub fn next_message<'py>(
         }
         Err(broken) => {
             state.disconnected = true;
+            state.disconnect_told = true;
             state.body_told = true;
             call.server.engine.unexpect(&state.stream);
             if let Broken::Refused(status, text) = broken {
@@ -88,6 +90,10 @@ pub fn send_as(
 ) -> PyResult<bool> {
     if state.response == Response::Over {
         return after_the_end(state, kind);
+    }
+    if state.disconnect_told {
+        // Until it is told a client that has only said its last may still read its answer.
+        return Err(peer_gone());
     }
     match kind {
         "http.response.start" => begin(call, state, message),
@@ -154,6 +160,11 @@ fn begin(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyResul
     state.text = text;
     state.head = Some(head?);
     state.promises_trailers = is_true(message, &words.trailers)?;
+    if state.promises_trailers
+        && let Some(headers) = get(message, &words.headers)?
+    {
+        announce_trailers(&mut state.text, &headers)?;
+    }
     state.response = Response::Begun;
     if call.server.asgi.journal.observer.is_some()
         && let Some(observed) = &mut state.observed
@@ -211,6 +222,35 @@ fn add_field(
     }
     head.field(text, name, value.as_bytes()).map_err(|error| {
         PyValueError::new_err(format!("header {:?}: {error}", String::from_utf8_lossy(name)))
+    })
+}
+
+/// Trailer goes out where trailers do.
+fn announce_trailers(text: &mut Vec<u8>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+    for header in headers.try_iter()? {
+        let (name, value): (Bound<'_, PyBytes>, Bound<'_, PyBytes>) = header?.extract()?;
+        if name.as_bytes().eq_ignore_ascii_case(b"trailer") {
+            let value = value.as_bytes();
+            if value.iter().any(|byte| byte.is_ascii_control()) {
+                return Err(PyValueError::new_err("header \"trailer\" has a control character"));
+            }
+            text.extend_from_slice(b"Trailer: ");
+            text.extend_from_slice(value);
+            text.extend_from_slice(b"\r\n");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the client wants trailers (RFC 9110, 6.5.1).
+fn wants_trailers(state: &State) -> bool {
+    let (head, bytes) = state.stream.exchange.head();
+    head.fields.iter().filter(|field| field.known == Name::Te).any(|field| {
+        field
+            .value
+            .of(bytes)
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     })
 }
 
@@ -279,6 +319,7 @@ fn body(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyResult
     if let (Some(body), Some(writer)) = (&body, &mut state.writer) {
         writer.push(&mut state.stream.exchange, body);
         if writer.excess > 0 {
+            state.excessive = true;
             return Err(too_much(state));
         }
     }
@@ -414,8 +455,9 @@ fn trailers(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyRe
     if is_true(message, &words.more_trailers)? {
         return Ok(true);
     }
+    let wanted = wants_trailers(state);
     let Some(writer) = &mut state.writer else { return Ok(true) };
-    if writer.is_chunked() {
+    if writer.is_chunked() && wanted {
         let exchange = &mut state.stream.exchange;
         exchange.tail().extend_from_slice(b"0\r\n");
         exchange.tail().extend_from_slice(&state.text);

@@ -228,19 +228,27 @@ impl Server {
                 return Err(error);
             }
         };
-        if task.call_method0("done")?.is_truthy()? {
+        let done = task.call_method0("done")?.is_truthy()?;
+        if done {
             Server::finished(call, &task)?;
+        }
+        let mut state = call.get().lock()?;
+        if done && !state.stream.is_open() {
+            drop(state);
             drop(task);
             self.keep(py, callables);
             return Ok(());
         }
-        let mut state = call.get().lock()?;
         if let Some(key) = state.stream.key() {
             if !self.engine.watch(&mut state.stream) {
                 state.disconnected = true;
             }
             state.listed = true;
             self.asgi.list(key, callables.call.clone_ref(py));
+        }
+        if done {
+            // A WebSocket whose peer has not closed it yet.
+            return Ok(());
         }
         state.task = Some(task.clone().unbind());
         drop(state);
@@ -284,6 +292,8 @@ impl Server {
         state.body = body;
         state.body_told = false;
         state.disconnected = false;
+        state.disconnect_told = false;
+        state.excessive = false;
         state.interim = 0;
         state.blocked = false;
         state.cancelled = false;
@@ -347,7 +357,11 @@ impl Server {
         } else if was != Response::Over {
             let whole = was == Response::Streaming
                 && state.writer.as_ref().is_some_and(|writer| writer.is_whole());
-            if whole {
+            if whole && (!state.excessive || state.is_sent()) {
+                if state.excessive {
+                    state.stream.exchange.set_keep_alive(false);
+                    state.stream.linger();
+                }
                 state.end(self, Outcome::Complete);
             } else if ends {
                 state.fail(self, Status::SERVICE_UNAVAILABLE);

@@ -250,6 +250,7 @@ impl Conversation {
 
 /// Turns bytes of the peer into messages for the app and answers to the peer.
 fn digest(py: Python<'_>, server: &Server, state: &mut State, input: &mut [u8]) -> PyResult<()> {
+    let mut peer_ended = false;
     let (conversation, exchange) = parts(state)?;
     conversation.heard = true;
     let Some(mut wire) = conversation.wire.take() else { return Ok(()) };
@@ -267,6 +268,7 @@ fn digest(py: Python<'_>, server: &Server, state: &mut State, input: &mut [u8]) 
                 let code = error.close_code();
                 let sent = wire.close(code, error.rule(), exchange.tail());
                 debug_assert!(sent.is_ok() || wire.closing() != Closing::Open);
+                peer_ended |= conversation.phase == Phase::Open;
                 conversation.end(code, error.rule());
                 break;
             }
@@ -294,11 +296,14 @@ fn digest(py: Python<'_>, server: &Server, state: &mut State, input: &mut [u8]) 
                     let answered = wire.close(code, "", exchange.tail());
                     debug_assert!(answered.is_ok());
                 }
+                peer_ended |= conversation.phase == Phase::Open;
                 conversation.end(code, &reason);
             }
         }
     }
     conversation.wire = Some(wire);
+    // What the app says from now on cannot reach it, and that is nobody's mistake.
+    state.disconnected |= peer_ended;
     Ok(())
 }
 
@@ -364,7 +369,7 @@ pub fn send(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyRe
     let phase = parts(state)?.0.phase;
     match (kind, phase) {
         ("websocket.send", Phase::Open) => send_message(call, state, message),
-        (_, Phase::Ended) if state.disconnected || kind != "websocket.close" => Err(peer_gone()),
+        (_, Phase::Ended) if state.disconnected => Err(peer_gone()),
         (_, Phase::Asked | Phase::Connecting) if state.disconnected => Err(peer_gone()),
         ("websocket.accept", Phase::Asked | Phase::Connecting) => accept(call, state, message),
         ("websocket.close", Phase::Asked | Phase::Connecting) => {
@@ -466,7 +471,12 @@ fn send_message(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> 
     let refused =
         |error: monoceros_websocket::SendError| PyRuntimeError::new_err(error.to_string());
     match (text, bytes) {
-        (Some(text), _) => {
+        (Some(_), Some(_)) => {
+            return Err(PyValueError::new_err(
+                "websocket.send takes \"text\" or \"bytes\", not both",
+            ));
+        }
+        (Some(text), None) => {
             let text = text
                 .cast::<PyString>()
                 .map_err(|_| PyTypeError::new_err("\"text\" of a message must be a str"))?;

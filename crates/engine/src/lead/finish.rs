@@ -28,6 +28,7 @@ impl<G: Gateway> Shared<G> {
         }
         let timed_out = overdue.then(|| unsent.map(|rest| *rest).unwrap_or_default());
         reactor.give_back(connection, exchange, pushed, outcome, thread.index, timed_out);
+        exchange.bytes = None;
         exchange.desk.end();
         self.lane_is_free(reactor);
         if reactor.lead != Lead::Thread(thread.index) {
@@ -143,7 +144,6 @@ impl<G: Gateway> Reactor<G> {
                 }
             }
         }
-        exchange.bytes = None;
         exchange.body = crate::body::Body::Empty;
     }
 }

@@ -108,9 +108,9 @@ impl<G: Gateway> Shared<G> {
                 continue;
             }
             self.call_hub(&mut reactor);
-            if self.options.event_loop == Some(EventLoop::Around) && reactor.has_work() {
-                // The loop sees only that the poller is readable, and it has to stay so: we look
-                // for more now and then until it comes.
+            if self.options.event_loop == Some(EventLoop::Around) {
+                // The loop sees only that the poller is readable, and it has to stay so until the
+                // loop comes: we look for more now and then.
                 self.poller.kick();
                 drop(reactor);
                 thread::park_timeout(LOOP_TICK);

@@ -13,6 +13,8 @@
 
 use std::os::fd::AsRawFd;
 
+use rustix::event::epoll::EventFlags;
+
 use super::*;
 use crate::connections::{Class, Key};
 use crate::reactor::News;
@@ -272,6 +274,10 @@ impl<G: Gateway> Reactor<G> {
             self.own_cell().begin(self.now, b"further", b"requests");
         }
         exchange.seat = Some(seat);
+        if self.connections.has_pending(key) {
+            // It was told of before: no other event will call for the loop.
+            self.news.push_back(News::Socket(key, EventFlags::empty()));
+        }
     }
 
     /// The request in this seat is over, or goes on under other rules.
