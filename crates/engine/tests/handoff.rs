@@ -161,7 +161,7 @@ fn the_other_worker_serves_it_and_what_follows() {
         let mut client = connected(&busy);
         let _held: Vec<Client> = (0..threads).map(|_| busy.hold()).collect();
         let body = "b".repeat(5000);
-        let posted = format!("POST /posted HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
+        let posted = "POST /posted HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n".to_owned();
         client.send((posted + &body + "GET /next HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         assert_eq!(client.answer().body, ("/posted".to_owned() + &body).as_bytes());
         assert_eq!(client.answer().body, b"/next");
