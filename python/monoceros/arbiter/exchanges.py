@@ -44,11 +44,13 @@ class Exchanges:
         """Refuse what is under way where nobody will read it any more."""
         server = self._server
         for handoff in list(self._open):
-            if any(record.generation.handoff is handoff for record in server.fleet):
+            # Workers whose app has turned out to be an ASGI app take no part, nor will the next.
+            of_it = [record for record in server.fleet if record.generation.handoff is handoff]
+            if any(not record.asgi for record in of_it):
                 continue
             if any(generation.handoff is handoff for generation in server.generations):
                 serves = server.generation.handoff is handoff and server.num_workers > 0
-                if serves and not server.stopping:
+                if serves and not of_it and not server.stopping:
                     continue
             else:
                 self._open.remove(handoff)
