@@ -22,6 +22,7 @@ __all__ = [
     "AsgiEngine",
     "Engine",
     "FileWrapper",
+    "Handoff",
     "Incident",
     "Input",
     "Job",
@@ -281,6 +282,19 @@ class Incident:
     @property
     def head(self) -> bytes:
         """The request head as received, truncated at 2048 bytes."""
+
+@final
+class Handoff:
+    """The exchange by which connections move from worker to worker: made by the arbiter before the
+    workers are forked that shall share it.
+
+    Raises OSError when the kernel has no descriptors or memory.
+    """
+
+    def __new__(cls) -> Handoff: ...
+    def turn_away(self) -> int:
+        """For when no worker is left: close the connections that are under way, those that have
+        brought a request with 503; how many those were."""
 
 @final
 class TlsStore:
@@ -617,6 +631,9 @@ class Engine:
     in a greenlet; it lets others run until the descriptor takes more, and says whether it does. A
     negative descriptor never does.
 
+    `handoff`: the exchange of all workers with these listeners, in this order; None: connections
+    stay where they are. It has no effect with TLS or uwsgi.
+
     Raises OSError when the kernel refuses what the engine needs, ValueError for a format that it
     cannot write.
     """
@@ -636,6 +653,7 @@ class Engine:
         log: Callable[[int, str, Any], object] | None = None,
         tls: TlsStore | None = None,
         wait_writable: Callable[[int, float | None], bool] | None = None,
+        handoff: Handoff | None = None,
     ) -> Engine: ...
     def run(self) -> None:
         """Be an app thread until the engine has drained or stopped.

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::handoff::PyHandoff;
 use crate::job::{Job, Lanes};
 use crate::journal::{Access, Journal};
 use crate::place::places;
@@ -108,7 +109,7 @@ pub fn engine_options(given: &Bound<'_, PyDict>, tls: Option<&PyTlsStore>) -> Py
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None, wait_writable=None))]
+    #[pyo3(signature = (listeners, app, options, scoreboard, slot, *, observer=None, access=None, errors=None, log=None, tls=None, wait_writable=None, handoff=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords, as Python has them")]
     fn new(
         py: Python<'_>,
@@ -123,6 +124,7 @@ impl PyEngine {
         log: Option<Py<PyAny>>,
         tls: Option<Py<PyTlsStore>>,
         wait_writable: Option<Py<PyAny>>,
+        handoff: Option<Py<PyHandoff>>,
     ) -> PyResult<PyEngine> {
         let errors = match errors {
             Some(errors) => errors,
@@ -147,6 +149,7 @@ impl PyEngine {
         let mut engine_options = engine_options(options, tls.as_ref().map(Py::get))?;
         engine_options.tells_refusals = tells_refusals;
         engine_options.cooperative = wait_writable.is_some();
+        engine_options.handoff = handoff.map(|handoff| Arc::clone(&handoff.get().handoff));
         let journal = Journal { observer, access, log };
         let wsgi = Wsgi { app, facts, places, journal, sendfile, server, wait_writable };
         let engine = Engine::new(&listeners, engine_options, board, slot).map_err(os_error)?;

@@ -4,6 +4,7 @@ mod asgi;
 mod body_writer;
 mod capi;
 mod engine;
+mod handoff;
 mod job;
 mod journal;
 mod place;
@@ -36,6 +37,8 @@ mod _core {
     use crate::asgi::PyAsgiEngine;
     #[pymodule_export]
     use crate::engine::PyEngine;
+    #[pymodule_export]
+    use crate::handoff::PyHandoff;
     #[pymodule_export]
     use crate::job::Job;
     #[pymodule_export]

@@ -2,7 +2,8 @@
 //!
 //! Serving -> Draining -> Ended, or Serving -> Ended. A draining worker accepts no more (when the
 //! whole server stops, or gives up an address, it first takes what the kernel has accepted),
-//! answers what it has with `Connection: close`, and closes idle connections only after a while: a
+//! answers what it has, and hands its connections to siblings that serve (`handoff`). Where there
+//! are none it answers with `Connection: close`, and closes idle connections only after a while: a
 //! client that was just sending never meets a reset. When the grace is over, the rest is cut, and
 //! listed.
 
@@ -17,7 +18,7 @@ use crate::poller::Source;
 use crate::reactor::{Draining, Reactor};
 
 /// How long idle connections of a worker that has no successor may still bring a request.
-const LAST_CALL: Span = Span::from_secs(2);
+pub(crate) const LAST_CALL: Span = Span::from_secs(2);
 
 impl<G: Gateway> Reactor<G> {
     /// Begins to drain. When it has begun already, a shorter grace counts.
@@ -33,6 +34,7 @@ impl<G: Gateway> Reactor<G> {
         self.board.slot(self.slot).set_state(crate::scoreboard::State::Draining);
         let idle_until = self.now.after(self.options.keepalive).min(until);
         self.draining = Some(Draining { until, idle_until });
+        self.leave_handoff();
         for index in 0..self.listeners.len() {
             if self.board.stopping() || self.board.slot(self.slot).gives_up(index) {
                 self.take_backlog(index);
@@ -78,7 +80,7 @@ impl<G: Gateway> Reactor<G> {
         }
         let working = self.works.iter().any(|work| work.active);
         if self.connections.is_empty() && !working && !self.has_work() && self.events.is_empty() {
-            self.ended = true;
+            self.ended = !self.take_leftovers();
         } else if self.now >= until {
             self.note_what_is_cut();
             self.ended = true;

@@ -163,6 +163,7 @@ impl<G: Gateway> Engine<G> {
             listeners,
             Arc::clone(&held),
         );
+        reactor.join_handoff();
         let cooperative = options.cooperative;
         if cooperative {
             reactor.hub = Some(Hub::new()?);

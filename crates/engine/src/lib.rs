@@ -16,6 +16,7 @@ mod exchange;
 #[cfg(feature = "testing")]
 pub mod faults;
 mod gateway;
+mod handoff;
 mod hub;
 mod lead;
 mod lines;
@@ -46,6 +47,7 @@ pub use body::Body;
 pub use connections::{Class, Key};
 pub use exchange::{Exchange, PeerGone, READ_BUFFER};
 pub use gateway::{Gateway, Outcome};
+pub use handoff::Handoff;
 pub use lead::{AppThread, Engine, Next, Step};
 pub use lines::{Lines, locked};
 pub use monoceros_uwsgi::Variables;

@@ -127,7 +127,7 @@ impl Listeners {
                     | Errno::PERM,
                 ) => return Accepted::Empty,
                 Err(error) => {
-                    self.paused_until = now.after(ACCEPT_PAUSE);
+                    self.pause(now);
                     return Accepted::Exhausted(error);
                 }
             }
@@ -151,6 +151,16 @@ impl Listeners {
             }
         }
         count
+    }
+
+    /// Calls `with` while one more descriptor is free than there would be.
+    pub fn lend<T>(&mut self, with: impl FnOnce() -> T) -> Option<T> {
+        self.reserve.lend(with)
+    }
+
+    /// There was no descriptor: nothing is accepted for a while.
+    pub fn pause(&mut self, now: Moment) {
+        self.paused_until = now.after(ACCEPT_PAUSE);
     }
 
     /// True once after each pause.
@@ -183,7 +193,7 @@ impl Listeners {
 }
 
 /// A client that is gone, or that hears nothing, is none the worse for it.
-fn last_words(socket: &OwnedFd, words: &[u8]) {
+pub(crate) fn last_words(socket: &OwnedFd, words: &[u8]) {
     if system::send(socket, words) != Ok(words.len()) || shutdown(socket, Shutdown::Write).is_err()
     {
         return;

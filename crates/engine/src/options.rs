@@ -2,11 +2,13 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use monoceros_http1::{Limits, Policy};
 use monoceros_proxy::Networks;
 
 use crate::clock::Span;
+use crate::handoff::Handoff;
 use crate::tls;
 use crate::trust::Trust;
 
@@ -73,6 +75,8 @@ pub struct Options {
     pub uwsgi: Option<Networks>,
     /// Readable (hung up) when the arbiter is gone.
     pub lifeline: Option<RawFd>,
+    /// The exchange of all workers with these listeners; None: connections stay where they are.
+    pub handoff: Option<Arc<Handoff>>,
     /// How long draining may take when a signal asks for it.
     pub graceful_timeout: Span,
     /// Requests that are refused are told, for an access log.
@@ -116,6 +120,7 @@ impl Default for Options {
             trust: Trust::default(),
             uwsgi: None,
             lifeline: None,
+            handoff: None,
             graceful_timeout: Span::from_secs(30),
             tells_refusals: false,
         }

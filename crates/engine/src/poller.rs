@@ -24,6 +24,7 @@ const SPECIAL: u64 = u64::MAX - 0xffff;
 const KICK: u64 = SPECIAL;
 const SIGNAL: u64 = SPECIAL + 1;
 const LIFELINE: u64 = SPECIAL + 2;
+const HANDOFF: u64 = SPECIAL + 5;
 const LOOP: u64 = SPECIAL + 3;
 const ALARM: u64 = SPECIAL + 4;
 const LISTENER: u64 = SPECIAL + 0x100;
@@ -37,6 +38,8 @@ pub enum Source {
     Kick,
     Signal,
     Lifeline,
+    /// A connection comes from another worker.
+    Handoff,
     /// Descriptors of the event loop that waits in here.
     Loop,
     /// The time has come that was set.
@@ -50,6 +53,7 @@ impl Source {
             KICK => Source::Kick,
             SIGNAL => Source::Signal,
             LIFELINE => Source::Lifeline,
+            HANDOFF => Source::Handoff,
             LOOP => Source::Loop,
             ALARM => Source::Alarm,
             token => Source::Listener((token - LISTENER) as usize),
@@ -109,6 +113,12 @@ impl Poller {
     pub fn add_listener(&self, listener: BorrowedFd<'_>, index: usize) -> Result<(), Errno> {
         let data = EventData::new_u64(LISTENER + index as u64);
         epoll::add(&self.epoll, listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)
+    }
+
+    /// As for a listener: one worker wakes per connection.
+    pub fn add_exchange(&self, exit: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
+        epoll::add(&self.epoll, exit, EventData::new_u64(HANDOFF), flags)
     }
 
     /// Tells of what happens to the connection's socket from now on, and of what is so already.

@@ -26,6 +26,7 @@ use crate::clock::{Moment, Span, unix_seconds};
 use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::handoff::Moves;
 use crate::hub::Hub;
 use crate::lead::{HELD_WITHOUT_DISK, Lead};
 use crate::lines::Lines;
@@ -110,6 +111,8 @@ pub struct Reactor<G: Gateway> {
     pub waiting_until: Moment,
     /// Who runs the app, where that is cooperative.
     pub(crate) hub: Option<Hub>,
+    /// What connects this worker with its siblings, where connections move.
+    pub(crate) moves: Option<Moves>,
     /// For an event loop: what has happened to what it has out.
     pub(crate) news: VecDeque<News>,
     pub(crate) seats: Seats,
@@ -197,6 +200,7 @@ impl<G: Gateway> Reactor<G> {
             crowd: 0,
             unexplained: Vec::new(),
             hub: None,
+            moves: None,
             draining: None,
             ended: false,
             closing: 0,
@@ -281,6 +285,10 @@ impl<G: Gateway> Reactor<G> {
                 Found::Gone => false,
             },
             Source::Listener(index) => self.on_listener(index, exchange),
+            Source::Handoff => {
+                self.on_handoff();
+                false
+            }
             Source::Kick => {
                 self.poller.take_kick();
                 false
@@ -547,6 +555,7 @@ impl<G: Gateway> Reactor<G> {
             return self.close(connection);
         }
         if self.is_stuck() {
+            let Some(connection) = self.send_away(connection) else { return };
             return self.reject(connection, Status::SERVICE_UNAVAILABLE, &[("Retry-After", "1")]);
         }
         self.connections.clear_deadline(key);
@@ -556,6 +565,9 @@ impl<G: Gateway> Reactor<G> {
 
     /// The next request of the queue, into the exchange. False when there is none.
     pub fn dequeue(&mut self, exchange: &mut Exchange<G>, thread: usize) -> bool {
+        if !self.ready.is_empty() {
+            self.peek_when_busy();
+        }
         while let Some(key) = self.ready.pop_front() {
             let Found::Here(mut connection) = self.connections.take(key) else { continue };
             match connection.request.take() {
@@ -573,7 +585,7 @@ impl<G: Gateway> Reactor<G> {
                     exchange.bytes = Some(request.bytes);
                     exchange.body = request.body;
                     exchange.incoming = request.incoming;
-                    exchange.keep_alive = connection.keep_alive && self.draining.is_none();
+                    exchange.keep_alive = connection.keep_alive && self.keeps_connections();
                     exchange.status = 0;
                     exchange.sent = 0;
                     exchange.connection = Some(connection);

@@ -243,7 +243,8 @@ impl<G: Gateway> Reactor<G> {
         {
             let end = start + length;
             exchange.bytes = None;
-            if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+            let (head, bytes) = exchange.head();
+            if let Err(wrong) = self.note_origin(&mut connection, head, bytes) {
                 self.keep_line(&mut connection, exchange.head_bytes());
                 return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
             }
@@ -271,7 +272,8 @@ impl<G: Gateway> Reactor<G> {
         {
             head.amend(bytes);
         }
-        if let Err(wrong) = self.note_origin(&mut connection, exchange) {
+        let (head, bytes) = exchange.head();
+        if let Err(wrong) = self.note_origin(&mut connection, head, bytes) {
             self.keep_line(&mut connection, exchange.head_bytes());
             return self.refuse_as(connection, Status::BAD_REQUEST, &wrong, wrong.rule());
         }
@@ -328,15 +330,15 @@ impl<G: Gateway> Reactor<G> {
         }
     }
 
-    /// Takes up what a trusted proxy says about the request whose head is in the exchange.
+    /// Takes up what a trusted proxy says about the request with this head.
     #[inline]
-    fn note_origin(
+    pub(crate) fn note_origin(
         &self,
         connection: &mut Connection<G>,
-        exchange: &Exchange<G>,
+        head: &Head,
+        bytes: &[u8],
     ) -> Result<(), Contradiction> {
         if connection.trusted {
-            let (head, bytes) = exchange.head();
             let trust = &self.options.trust;
             if head.forwarded || trust.searches_all() {
                 connection.origin = trust.origin(head, bytes)?;
@@ -434,7 +436,7 @@ impl<G: Gateway> Reactor<G> {
         exchange.keep_alive = exchange.head.persistent
             && exchange.head.method != Method::Connect
             && self.options.keepalive.0 > 0
-            && self.draining.is_none();
+            && self.keeps_connections();
         exchange.status = 0;
         exchange.sent = 0;
         exchange.connection = Some(connection);

@@ -24,7 +24,7 @@ impl Reserve {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// Calls `with` while one more descriptor is free, which it must have closed again. `None`:
+    /// Calls `with` while one more descriptor is free, which it may use up. `None`:
     /// there was none to give up.
     pub fn lend<T>(&mut self, with: impl FnOnce() -> T) -> Option<T> {
         if self.0.is_none() {

@@ -1,15 +1,19 @@
 //! The calls to the kernel on which a request depends: to receive, to send, to accept, to spool,
-//! and what time it is.
+//! to hand a connection to another process, and what time it is.
 //!
 //! They stand together so that there is one place to look at what the kernel can answer. Nothing
 //! here decides what follows from it. A build with the feature `testing` lets them fail on order,
 //! see [`faults`](crate::faults).
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrAny, SocketFlags,
+};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 #[cfg(feature = "testing")]
@@ -60,6 +64,50 @@ pub fn accept(listener: impl AsFd) -> Result<(OwnedFd, Option<SocketAddrAny>), E
     #[cfg(feature = "testing")]
     faults::accept()?;
     rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+}
+
+/// Sends a message and a descriptor; all of it or nothing.
+pub fn deliver(
+    entrance: impl AsFd,
+    message: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    #[cfg(feature = "testing")]
+    faults::exchange(entrance.as_fd())?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    let fits = control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    debug_assert!(fits);
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::net::sendmsg(entrance, &[IoSlice::new(message)], &mut control, flags).map(drop)
+}
+
+/// What another process has sent.
+pub enum Delivery {
+    Connection {
+        length: usize,
+        socket: OwnedFd,
+    },
+    /// There was no descriptor free for what came, and the kernel has closed it (man 7 unix,
+    /// MSG_CTRUNC).
+    Lost,
+}
+
+/// The next message, into `buffer`, and its descriptor.
+pub fn take_delivery(exit: impl AsFd, buffer: &mut [u8]) -> Result<Delivery, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(exit, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+    let socket = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok(match socket {
+        Some(socket) => Delivery::Connection { length: received.bytes, socket },
+        None => Delivery::Lost,
+    })
 }
 
 /// Bytes of a file from `offset` on; 0 at its end.

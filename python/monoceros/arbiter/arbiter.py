@@ -25,6 +25,7 @@ from monoceros.arbiter.control import Control
 from monoceros.arbiter.dirty import Keeper
 from monoceros.arbiter.edits import Edits
 from monoceros.arbiter.environment import EnvironmentOverlay
+from monoceros.arbiter.exchanges import Exchanges
 from monoceros.arbiter.fleet import Fleet, WorkerRecord
 from monoceros.arbiter.generation import Generation
 from monoceros.arbiter.leaving import Leaving
@@ -142,6 +143,7 @@ class Arbiter:
         self.metrics = Metrics(self)
         self.edits = Edits(self)
         self.leaving = Leaving(self)
+        self.exchanges = Exchanges(self)
         self.control = Control(self)
         self.START_CTX.update(command(app))
         self.setup(app)
@@ -384,6 +386,7 @@ class Arbiter:
         """The workers are gone (or never were): clear up and leave."""
         order = self.stop_order
         self.close_listeners()
+        self.exchanges.close()
         self.service.ends()
         started = self.state is not ServerState.STARTING
         # Without a reason there is nothing to alarm anybody with, or it has been told already.
@@ -448,6 +451,7 @@ class Arbiter:
         else:
             self.reloading.turn(now)
             self.manage_workers()
+        self.exchanges.turn()
         self.upgrade.turn(now)
         self.control.turn(now)
         self.fleet.share()
@@ -591,7 +595,10 @@ class Arbiter:
     ) -> Generation:
         """A new generation, with a number that none has had."""
         self._generation_count += 1
-        return Generation(self._generation_count, cfg, listeners, worker_class, tls)
+        handoff = self.exchanges.for_generation(cfg, listeners, worker_class, tls)
+        return Generation(
+            self._generation_count, cfg, listeners, worker_class, tls, handoff=handoff
+        )
 
     def take_generation(self, generation: Generation) -> None:
         """From now on this generation is to serve; it may be one that did before."""

@@ -23,6 +23,8 @@ class Generation:
     worker_class: Any
     #: What workers need for TLS; None without.
     tls: _core.TlsStore | None = None
+    #: By which connections of its workers move; None: they stay.
+    handoff: _core.Handoff | None = None
     seen: SeenTracebacks = field(default_factory=SeenTracebacks)
     mold: Any = None
     proven: bool = False

@@ -174,6 +174,7 @@ def _fork_worker(
         generation.tls,
         server.edits.writer,
         generation.seen.first,
+        generation.handoff,
     )
     worker = spawn.make_worker(server, generation, request["age"], seat)
     with blocked():

@@ -132,6 +132,7 @@ class Spawner:
             generation.tls,
             server.edits.writer,
             generation.seen.first,
+            generation.handoff,
         )
         worker = spawn.make_worker(server, generation, age, seat)
         started_at = time.monotonic()

@@ -57,6 +57,9 @@ class EngineWorker(Worker):
 
     interface: ClassVar[str | None] = "wsgi"
 
+    #: Its connections move to siblings that have room, and to those that follow it.
+    moves_connections: ClassVar[bool] = True
+
     engine: _core.Engine | None = None
 
     #: Where the app runs in greenlets: lets others run until a descriptor takes more, or so many
@@ -190,6 +193,7 @@ class EngineWorker(Worker):
             log=self.engine_log,
             tls=self.seat.tls,
             wait_writable=self.wait_writable,
+            handoff=self.seat.handoff,
         )
 
     def engine_log(self, level: int, message: str, exc_info: Any) -> None:

@@ -60,6 +60,9 @@ class ASGIWorker(EngineWorker):
 
     timeout_bounds_request: ClassVar[bool] = False
     interface: ClassVar[str | None] = "asgi"
+
+    #: The engine in a loop's turns takes no part in the exchange.
+    moves_connections: ClassVar[bool] = False
     loop_methods: ClassVar[Mapping[str, str]] = {
         "_setup_event_loop": "asgi_loop says which loop there is",
     }

@@ -14,7 +14,8 @@ class Seat:
     more; -1 for none. `fleet`: how many workers the server wants, for `wsgi.multiprocess`.
     `tls`: certificates and keys; None for plain HTTP. `edits`: descriptor of the pipe to the
     arbiter for what `reload` has seen; -1 for none. `is_news`: whether no worker of this generation
-    has told of this failure to load the app yet.
+    has told of this failure to load the app yet. `handoff`: the exchange by which connections move
+    between workers; None where they do not.
     """
 
     scoreboard: _core.Scoreboard
@@ -24,6 +25,7 @@ class Seat:
     tls: _core.TlsStore | None = None
     edits: int = -1
     is_news: Callable[[BaseException], bool] = lambda _error: True
+    handoff: _core.Handoff | None = None
 
     def arrive(self, pid: int) -> None:
         """The forked process takes the seat."""

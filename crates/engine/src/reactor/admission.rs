@@ -75,7 +75,12 @@ impl<G: Gateway> Reactor<G> {
     }
 
     fn has_room(&self) -> bool {
-        !self.is_full() && self.listeners.paused_until() <= self.now
+        !self.is_full() && !self.pauses()
+    }
+
+    /// There was no descriptor a moment ago.
+    fn pauses(&self) -> bool {
+        self.listeners.paused_until() > self.now
     }
 
     /// Listens when there is room, and leaves connections to siblings when all threads are busy.
@@ -83,14 +88,20 @@ impl<G: Gateway> Reactor<G> {
         if self.draining.is_some() || self.listeners.is_empty() {
             return;
         }
-        let busy = matches!(self.lead, Lead::Sentinel)
-            && self.board.fleet() > 1
-            && (self.all_works(|work| work.active)
-                || self.hub.as_ref().is_some_and(Hub::is_late)
-                || self.options.event_loop.is_some());
-        let takes = self.has_room() && !busy && !self.is_stuck();
+        let busy = self.is_busy() && self.board.fleet() > 1;
+        let serves = !busy && !self.is_stuck() && !self.pauses();
+        let takes = serves && !self.is_full();
         let refuses = self.note_crowd(takes);
         let armed = self.listeners.arm(takes || refuses, &self.poller);
         self.complain("cannot wait for connections", armed);
+        self.arm_handoff(serves, takes);
+    }
+
+    /// Every app thread is in the app, or nobody takes what is ready.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.lead, Lead::Sentinel)
+            && (self.all_works(|work| work.active)
+                || self.hub.as_ref().is_some_and(Hub::is_late)
+                || self.options.event_loop.is_some())
     }
 }

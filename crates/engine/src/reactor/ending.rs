@@ -106,11 +106,13 @@ impl<G: Gateway> Reactor<G> {
         });
     }
 
-    /// There is no thread left that could answer: say so instead of letting clients wait.
+    /// There is no thread left that could answer, and no sibling: say so instead of letting clients
+    /// wait.
     pub fn refuse_waiting(&mut self) {
         while let Some(key) = self.ready.pop_front() {
             if let Found::Here(connection) = self.connections.take(key) {
                 if connection.phase == Phase::Ready {
+                    let Some(connection) = self.send_away(connection) else { continue };
                     self.reject(connection, Status::SERVICE_UNAVAILABLE, &[("Retry-After", "1")]);
                 } else {
                     self.connections.put(connection);

@@ -22,7 +22,9 @@ impl<G: Gateway> Reactor<G> {
             slot.beat_engine(self.now);
             slot.set_connections(self.connections.len() as u32, idle as u32);
             self.arm_listeners();
+            self.peek_when_idle();
         }
+        self.move_connections();
         self.tick_drain();
     }
 
@@ -93,6 +95,7 @@ impl<G: Gateway> Reactor<G> {
         }
         if overdue && self.is_stuck() {
             self.refuse_waiting();
+            self.move_soon();
             self.arm_listeners();
         }
     }
@@ -130,7 +133,7 @@ impl<G: Gateway> Reactor<G> {
         }
         let (deadline, slow_after) = (self.options.request_deadline, self.options.slow_after);
         let mut until = self.connections.next_deadline().min(self.next_beat);
-        until = until.min(self.next_refusal()).min(self.seats.next_due());
+        until = until.min(self.next_refusal()).min(self.next_look()).min(self.seats.next_due());
         if !self.seats.unreported.is_empty() {
             until = until.min(self.now.after(WATCH));
         }

@@ -44,6 +44,10 @@ pub struct Slot {
     python_beat: AtomicU64,
     crowded_since: AtomicU64,
     exhausted_at: AtomicU64,
+    /// The exchange in which it takes part; 0: none.
+    handoff: AtomicU64,
+    /// It takes connections of siblings.
+    has_room: AtomicU32,
     /// A bit for each of the first 64 listeners that nobody serves after this worker.
     given_up: AtomicU64,
 }
@@ -65,6 +69,7 @@ impl Slot {
             &self.asgi,
             &self.connections,
             &self.idle,
+            &self.has_room,
         ] {
             field.store(0, Relaxed);
         }
@@ -75,6 +80,7 @@ impl Slot {
             &self.python_beat,
             &self.crowded_since,
             &self.exhausted_at,
+            &self.handoff,
             &self.given_up,
         ] {
             field.store(0, Relaxed);
@@ -145,6 +151,24 @@ impl Slot {
 
     pub fn set_exhausted_at(&self, now: Moment) {
         self.exhausted_at.store(now.0, Relaxed);
+    }
+
+    /// The exchange by which this worker's connections move; 0 where they do not.
+    pub fn handoff(&self) -> u64 {
+        self.handoff.load(Relaxed)
+    }
+
+    pub fn set_handoff(&self, number: u64) {
+        self.handoff.store(number, Relaxed);
+    }
+
+    /// Whether an app thread is free, as far as a millisecond later can tell.
+    pub fn has_room(&self) -> bool {
+        self.has_room.load(Relaxed) != 0
+    }
+
+    pub fn set_has_room(&self, has_room: bool) {
+        self.has_room.store(u32::from(has_room), Relaxed);
     }
 
     pub fn wants_recycling(&self) -> bool {

@@ -119,14 +119,19 @@ impl Server {
 
     /// With a scoreboard that has room for siblings, which the test plays.
     pub fn start_with_slots(options: Options, slots: usize) -> Server {
+        let board = Arc::new(Scoreboard::new(slots, options.threads).unwrap());
+        board.set_fleet(slots as u32);
+        Server::start_in(options, board, 0)
+    }
+
+    /// In a slot of a scoreboard that servers share.
+    pub fn start_in(options: Options, board: Arc<Scoreboard>, slot: usize) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let board = Arc::new(Scoreboard::new(slots, options.threads).unwrap());
-        board.set_fleet(slots as u32);
         let count = options.threads;
         let engine =
-            Engine::<Toy>::new(&[listener.as_raw_fd()], options, Arc::clone(&board), 0).unwrap();
+            Engine::<Toy>::new(&[listener.as_raw_fd()], options, Arc::clone(&board), slot).unwrap();
         let engine = Arc::new(engine);
         let record = Arc::new(Record::default());
         let threads = (0..count)
