@@ -154,8 +154,18 @@ pub fn call_with_names<'py, const VALUES: usize>(
 /// A str of UTF-8; what is none becomes U+FFFD.
 #[inline]
 pub fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    /// From here on it pays to look whether all is ASCII, which needs no decoding.
+    const LONG: usize = 64;
     // SAFETY: the pointer and length describe `bytes`; a new reference, or null with an exception.
+    // A new str for ASCII has room for as many bytes as it has characters and is not shared yet.
     unsafe {
+        if bytes.len() > LONG && bytes.is_ascii() {
+            let text = ffi::PyUnicode_New(bytes.len() as ffi::Py_ssize_t, 127);
+            let text = Bound::from_owned_ptr_or_err(py, text)?;
+            let into = ffi::PyUnicode_DATA(text.as_ptr()).cast::<u8>();
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), into, bytes.len());
+            return Ok(text.cast_into_unchecked());
+        }
         let text = ffi::PyUnicode_DecodeUTF8(
             bytes.as_ptr().cast::<c_char>(),
             bytes.len() as ffi::Py_ssize_t,
@@ -310,16 +320,20 @@ fn give_back(
     py: Python<'_>,
     result: std::thread::Result<PyResult<Bound<'_, PyAny>>>,
 ) -> *mut ffi::PyObject {
-    let result = result.unwrap_or_else(|_| {
-        Err(PyRuntimeError::new_err("the server has panicked; please report this"))
-    });
     match result {
-        Ok(object) => object.into_ptr(),
-        Err(error) => {
+        Ok(Ok(object)) => object.into_ptr(),
+        Ok(Err(error)) => {
             error.restore(py);
             std::ptr::null_mut()
         }
+        Err(_) => panicked(py),
     }
+}
+
+#[cold]
+fn panicked(py: Python<'_>) -> *mut ffi::PyObject {
+    PyRuntimeError::new_err("the server has panicked; please report this").restore(py);
+    std::ptr::null_mut()
 }
 
 /// Runs the body of a built-in function on what CPython hands over.

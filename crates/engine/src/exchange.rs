@@ -109,6 +109,17 @@ impl<G: Gateway> Exchange<G> {
         Exchange::with_buffer(0, desk, write_timeout)
     }
 
+    /// For a stream. Nobody but the loop sends there, so that one desk does for all.
+    pub(crate) fn in_a_loop(
+        desk: Arc<Desk>,
+        lines: Arc<Mutex<Lines>>,
+        write_timeout: Span,
+    ) -> Exchange<G> {
+        let mut exchange = Exchange::with_buffer(0, desk, write_timeout);
+        exchange.lines = lines;
+        exchange
+    }
+
     fn with_buffer(size: usize, desk: Arc<Desk>, write_timeout: Span) -> Exchange<G> {
         Exchange {
             buffer: vec![0; size].into_boxed_slice(),

@@ -5,6 +5,7 @@
 //! have room as soon as they are registered, which nobody asked. Listeners are level-triggered and exclusive: one worker wakes per connection.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -91,6 +92,8 @@ impl Events {
 pub struct Poller {
     epoll: OwnedFd,
     kick: OwnedFd,
+    /// It has been written to since it was read.
+    kicked: AtomicBool,
     signal_read: OwnedFd,
     signal_write: OwnedFd,
 }
@@ -102,7 +105,7 @@ impl Poller {
         let (signal_read, signal_write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         epoll::add(&epoll, &kick, EventData::new_u64(KICK), EventFlags::IN)?;
         epoll::add(&epoll, &signal_read, EventData::new_u64(SIGNAL), EventFlags::IN)?;
-        Ok(Poller { epoll, kick, signal_read, signal_write })
+        Ok(Poller { epoll, kick, kicked: AtomicBool::new(false), signal_read, signal_write })
     }
 
     pub fn add_lifeline(&self, lifeline: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -190,12 +193,18 @@ impl Poller {
 
     /// Makes the thread that waits look around.
     pub fn kick(&self) {
+        if self.kicked.swap(true, SeqCst) {
+            return;
+        }
         let result = rustix::io::write(&self.kick, &1u64.to_ne_bytes());
         debug_assert!(matches!(result, Ok(8) | Err(Errno::AGAIN)));
     }
 
+    /// Whoever takes it looks around afterwards, so that a kick which was left out because of this
+    /// one is not missed. Read first: what is kicked in between would be read, and not be told.
     pub fn take_kick(&self) {
         let result = rustix::io::read(&self.kick, &mut [0u8; 8]);
+        self.kicked.store(false, SeqCst);
         debug_assert!(matches!(result, Ok(8) | Err(Errno::AGAIN)));
     }
 

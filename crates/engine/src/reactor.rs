@@ -24,7 +24,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use crate::clock::{Moment, Span, unix_seconds};
 use crate::connections::{Class, Connection, Connections, Found, Key, Paused, Phase, Request};
-use crate::exchange::Exchange;
+use crate::exchange::{Desk, Exchange};
 use crate::gateway::Gateway;
 use crate::handoff::Moves;
 use crate::hub::Hub;
@@ -116,6 +116,8 @@ pub struct Reactor<G: Gateway> {
     /// For an event loop: what has happened to what it has out.
     pub(crate) news: VecDeque<News>,
     pub(crate) seats: Seats,
+    /// The desk at which all requests of an event loop are.
+    pub(crate) loop_desk: Arc<Desk>,
     /// Log lines of all requests of an event loop.
     pub(crate) loop_lines: Arc<Mutex<Lines>>,
     /// The event loop's own descriptors have news.
@@ -173,6 +175,7 @@ impl<G: Gateway> Reactor<G> {
             works: (0..threads).map(|_| Work::new()).collect(),
             news: VecDeque::new(),
             seats: Seats::new(options.slow_after, options.request_deadline),
+            loop_desk: Arc::default(),
             loop_lines: Arc::default(),
             loop_is_called: false,
             reclaimed: false,

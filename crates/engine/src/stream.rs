@@ -14,7 +14,7 @@
 //! - Nothing here waits.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use monoceros_http1::Status;
 use rustix::event::epoll::EventFlags;
@@ -23,8 +23,9 @@ use rustix::io::Errno;
 use crate::body::BodyError;
 use crate::clock::{Moment, Span};
 use crate::connections::{Connection, Key};
-use crate::exchange::Exchange;
+use crate::exchange::{Desk, Exchange};
 use crate::gateway::Gateway;
+use crate::lines::Lines;
 use crate::notice::peer_name;
 use crate::options::Options;
 use crate::output::Written;
@@ -71,9 +72,10 @@ pub enum Flow {
 }
 
 impl<G: Gateway> Stream<G> {
-    pub(crate) fn new(write_timeout: Span) -> Stream<G> {
+    /// What all streams of a loop have in common is given: there may be thousands.
+    pub(crate) fn new(desk: Arc<Desk>, lines: Arc<Mutex<Lines>>, write_timeout: Span) -> Stream<G> {
         Stream {
-            exchange: Exchange::without_buffer(Arc::default(), write_timeout),
+            exchange: Exchange::in_a_loop(desk, lines, write_timeout),
             noted: EventFlags::empty(),
             owes_continue: false,
         }
@@ -254,6 +256,7 @@ impl<G: Gateway> Stream<G> {
     /// There may be more to read, without another event.
     pub fn has_more(&self) -> bool {
         self.noted.contains(EventFlags::IN)
+            || self.peer_has_ended()
             || self.exchange.connection.as_ref().is_some_and(|it| !it.input.is_empty())
     }
 
@@ -280,7 +283,7 @@ impl<G: Gateway> Stream<G> {
     /// It is a WebSocket, say, from now on: the head is no longer needed.
     pub fn forget_head(&mut self) {
         self.exchange.bytes = None;
-        *self.exchange.head = monoceros_http1::Head::new();
+        *self.exchange.head = monoceros_http1::Head::default();
     }
 
     /// The peer may still have to read when the connection is given back.

@@ -215,6 +215,9 @@ fn pump(py: Python<'_>, call: &Call, state: &mut State) -> PyResult<()> {
             let mut input = std::mem::take(&mut conversation.unread);
             digest(py, server, state, &mut input)?;
         } else {
+            if !state.stream.has_more() {
+                break;
+            }
             match state.stream.read_raw(&mut scratch) {
                 Ok(Arrived::Bytes(count)) => {
                     digest(py, server, state, &mut scratch[..count])?;

@@ -10,7 +10,9 @@ use crate::stream::{Arrived, Broken, Stream};
 impl<G: Gateway> Engine<G> {
     /// Where a request can be; used again for others.
     pub fn new_stream(&self) -> Stream<G> {
-        Stream::new(self.shared.options.write_timeout)
+        let reactor = self.shared.lock();
+        let (desk, lines) = (Arc::clone(&reactor.loop_desk), Arc::clone(&reactor.loop_lines));
+        Stream::new(desk, lines, self.shared.options.write_timeout)
     }
 
     /// Log lines of all requests: written before the loop waits, or when something blocks it.
