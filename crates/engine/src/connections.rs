@@ -123,7 +123,7 @@ pub struct Connection<G: Gateway> {
     /// Of the request whose head or body is under way.
     pub head: Option<Box<Head>>,
     pub head_bytes: Vec<u8>,
-    pub body: Option<BodyReader>,
+    pub body: Option<Box<BodyReader>>,
     pub request: Option<Request>,
     pub output: Output,
     pub paused: Paused<G::Paused>,

@@ -308,7 +308,8 @@ impl<G: Gateway> Reactor<G> {
             connection.input = rest;
             return self.ready(connection, exchange);
         }
-        connection.body = Some(BodyReader::new(exchange.head.framing, &self.options, self.now));
+        let reader = BodyReader::new(exchange.head.framing, &self.options, self.now);
+        connection.body = Some(Box::new(reader));
         connection.head_bytes = exchange.bytes.take().unwrap_or_default();
         let expects = exchange.head.expect_continue;
         connection.head = Some(std::mem::replace(&mut exchange.head, Box::new(Head::new())));
@@ -393,7 +394,8 @@ impl<G: Gateway> Reactor<G> {
         match reader.feed(input, &self.options.limits, &self.options.spool_dir) {
             Ok(Fed { complete: false, .. }) => Parsed::More(connection),
             Ok(Fed { consumed, complete: true }) => {
-                exchange.body = connection.body.take().map_or(Body::Empty, BodyReader::finish);
+                exchange.body =
+                    connection.body.take().map_or(Body::Empty, |reader| reader.finish());
                 exchange.bytes = Some(std::mem::take(&mut connection.head_bytes));
                 if let Some(head) = connection.head.take() {
                     exchange.head = head;

@@ -83,7 +83,7 @@ pub struct State {
     pub listed: bool,
 }
 
-#[pyclass(frozen, weakref, name = "Call", module = "monoceros._core")]
+#[pyclass(frozen, name = "Call", module = "monoceros._core")]
 pub struct Call {
     pub server: Arc<Server>,
     state: Mutex<State>,

@@ -217,8 +217,8 @@ impl Server {
             let (receive, send) = (callables.receive.bind(py), callables.send.bind(py));
             call3(self.asgi.app.bind(py), scope.as_any(), receive, send)
         });
-        let task = match called.and_then(|coroutine| self.asgi.tasks.begin(&coroutine)) {
-            Ok(task) => task,
+        let begun = match called.and_then(|coroutine| self.asgi.tasks.begin(&coroutine)) {
+            Ok(begun) => begun,
             Err(error) if error.is_instance_of::<PyException>(py) => {
                 self.conclude(call, Some(error), false)?;
                 return Ok(());
@@ -228,14 +228,15 @@ impl Server {
                 return Err(error);
             }
         };
+        let task = &begun.task;
         let done = task.call_method0("done")?.is_truthy()?;
         if done {
-            Server::finished(call, &task)?;
+            Server::finished(call, task)?;
         }
         let mut state = call.get().lock()?;
         if done && !state.stream.is_open() {
             drop(state);
-            drop(task);
+            drop(begun);
             self.keep(py, callables);
             return Ok(());
         }
@@ -252,8 +253,7 @@ impl Server {
         }
         state.task = Some(task.clone().unbind());
         drop(state);
-        task.call_method1("add_done_callback", (callables.done.bind(py),))?;
-        Ok(())
+        self.asgi.tasks.when_done(&begun, callables.done.bind(py))
     }
 
     /// The request becomes the call's; its scope.

@@ -27,6 +27,12 @@ struct Captor(Mutex<Option<Step>>);
 
 static CALL_SOON: Definition = Definition::new(c"call_soon", call_soon);
 
+/// A task that has taken its first step.
+pub struct Begun<'py> {
+    pub task: Bound<'py, PyAny>,
+    context: Option<Bound<'py, PyAny>>,
+}
+
 pub struct Tasks {
     event_loop: Py<PyAny>,
     /// The loop's own attributes; None where it has none of its own.
@@ -38,6 +44,9 @@ pub struct Tasks {
     captor: Py<Captor>,
     captures: Py<PyAny>,
     call_soon: Py<PyString>,
+    add_done_callback: Py<PyString>,
+    /// Of `add_done_callback(callback, context=)`.
+    context: Py<PyTuple>,
     task_factory: Py<PyString>,
 }
 
@@ -56,17 +65,21 @@ impl Tasks {
             captures: function(captor.as_any(), &CALL_SOON)?.unbind(),
             captor: captor.unbind(),
             call_soon: PyString::intern(py, "call_soon").unbind(),
+            add_done_callback: PyString::intern(py, "add_done_callback").unbind(),
+            context: PyTuple::new(py, ["context"])?.unbind(),
             task_factory: PyString::intern(py, "get_task_factory").unbind(),
         })
     }
 
-    /// Makes a task and runs its first step. An error is one that ends the loop.
-    pub fn begin<'py>(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    /// Makes a task and runs its first step; the task, and its context where that is known. An error
+    /// is one that ends the loop.
+    pub fn begin<'py>(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Begun<'py>> {
         let py = coroutine.py();
         let event_loop = self.event_loop.bind(py);
         let factory = event_loop.call_method0(self.task_factory.bind(py))?;
         let Some(attributes) = self.attributes.as_ref().filter(|_| factory.is_none()) else {
-            return event_loop.call_method1("create_task", (coroutine,));
+            let task = event_loop.call_method1("create_task", (coroutine,))?;
+            return Ok(Begun { task, context: None });
         };
         let attributes = attributes.bind(py);
         let before = attributes.get_item(&self.call_soon)?;
@@ -78,13 +91,31 @@ impl Tasks {
         }
         let task = made?;
         let step = self.captor.get().0.try_lock().ok().and_then(|mut step| step.take());
+        let mut of_task = None;
         if let Some(Step { callback, context }) = step {
             match context {
-                Some(context) => in_context(context.bind(py), || callback.call0(py))??,
-                None => callback.call0(py)?,
-            };
+                Some(context) => {
+                    in_context(context.bind(py), || callback.call0(py))??;
+                    of_task = Some(context.into_bound(py));
+                }
+                None => drop(callback.call0(py)?),
+            }
         }
-        Ok(task)
+        Ok(Begun { task, context: of_task })
+    }
+
+    /// `callback(task)` is called when the task is done, in the task's own context: a copy would be
+    /// kept for as long as the task runs.
+    pub fn when_done(&self, begun: &Begun<'_>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = callback.py();
+        let add = begun.task.getattr(self.add_done_callback.bind(py))?;
+        match &begun.context {
+            Some(context) => {
+                call_with_names(&add, callback, [context], self.context.bind(py))?;
+            }
+            None => drop(add.call1((callback,))?),
+        }
+        Ok(())
     }
 
     fn make<'py>(&self, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -52,8 +52,8 @@ pub struct Conversation {
     connect_told: bool,
     /// What was asked for, for the log: the head is not kept.
     pub target: Box<str>,
-    accept: [u8; ACCEPT_LENGTH],
-    agreement: Option<Agreement>,
+    /// Until it is accepted.
+    handshake: Option<Box<Handshake>>,
     /// From the handshake on.
     wire: Option<Connection>,
     /// Messages that the app has not taken.
@@ -66,6 +66,12 @@ pub struct Conversation {
     reason: String,
     /// The peer has sent something since it was last looked at.
     heard: bool,
+}
+
+/// What the answer to a handshake says.
+struct Handshake {
+    accept: [u8; ACCEPT_LENGTH],
+    agreement: Option<Agreement>,
 }
 
 /// What a request's fields ask for.
@@ -94,16 +100,15 @@ pub fn asked(exchange: &Exchange<Asgi>, asgi: &Asgi) -> Asked {
         Ok(None) => Asked::Nothing,
         Err(error) => Asked::Refused(error),
         Ok(Some(upgrade)) => {
+            let compression = &asgi.websockets.compression;
             let conversation = Conversation {
                 phase: Phase::Asked,
                 connect_told: false,
                 target: String::from_utf8_lossy(head.target.of(bytes)).into(),
-                accept: accept_key(upgrade.key),
-                agreement: asgi
-                    .websockets
-                    .compression
-                    .as_ref()
-                    .and_then(|ours| upgrade.agree(ours)),
+                handshake: Some(Box::new(Handshake {
+                    accept: accept_key(upgrade.key),
+                    agreement: compression.as_ref().and_then(|ours| upgrade.agree(ours)),
+                })),
                 wire: None,
                 inbox: VecDeque::new(),
                 inbox_bytes: 0,
@@ -423,10 +428,11 @@ fn accept(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyResu
     let mut head =
         ResponseHead::begin(&mut text, Version::Http11, b"101 Switching Protocols").map_err(bad)?;
     let (conversation, _) = parts(state)?;
+    let Some(handshake) = conversation.handshake.take() else { return Err(peer_gone()) };
     head.field(&mut text, b"Upgrade", b"websocket").map_err(bad)?;
     head.field(&mut text, b"Connection", b"upgrade").map_err(bad)?;
-    head.field(&mut text, b"Sec-WebSocket-Accept", &conversation.accept).map_err(bad)?;
-    if let Some(agreement) = &conversation.agreement {
+    head.field(&mut text, b"Sec-WebSocket-Accept", &handshake.accept).map_err(bad)?;
+    if let Some(agreement) = &handshake.agreement {
         head.field(&mut text, b"Sec-WebSocket-Extensions", agreement.field.as_bytes())
             .map_err(bad)?;
     }
@@ -456,7 +462,7 @@ fn accept(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> PyResu
     let (conversation, exchange) = parts(state)?;
     exchange.tail().extend_from_slice(&text);
     exchange.set_keep_alive(false);
-    let parameters = conversation.agreement.take().map(|agreement| agreement.parameters);
+    let parameters = handshake.agreement.map(|agreement| agreement.parameters);
     conversation.wire = Some(Connection::new(server.asgi.websockets.max_message_size, parameters));
     conversation.phase = Phase::Open;
     state.response = Response::Streaming;
