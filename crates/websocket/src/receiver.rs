@@ -54,7 +54,7 @@ pub(crate) struct Receiver {
     /// The frame whose payload is due.
     frame: Option<Frame>,
     /// The message whose last frame has not ended.
-    message: Option<Message>,
+    message: Option<Box<Message>>,
     /// The payload of a control frame that has not ended.
     control: Vec<u8>,
     inflater: Option<Inflater>,
@@ -193,7 +193,7 @@ impl Receiver {
             }
             Opcode::Message(kind) => {
                 let (data, text) = (Vec::new(), Utf8::default());
-                self.message = Some(Message { kind, compressed, data, text });
+                self.message = Some(Box::new(Message { kind, compressed, data, text }));
             }
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
         }
