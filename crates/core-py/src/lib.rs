@@ -5,6 +5,7 @@ mod body_writer;
 mod capi;
 mod engine;
 mod handoff;
+mod interned;
 mod job;
 mod journal;
 mod place;

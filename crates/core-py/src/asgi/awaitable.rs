@@ -154,7 +154,6 @@ fn ended(value: &Bound<'_, PyAny>) -> PyErr {
 
 /// The exception that `throw` was given: an instance, or a class and perhaps an instance.
 fn thrown(arguments: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
-    let py = arguments.py();
     let given = match arguments.len() {
         0 => return Err(PyRuntimeError::new_err("throw() takes an exception")),
         1 => arguments.get_item(0)?,
@@ -163,6 +162,5 @@ fn thrown(arguments: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
             value => value,
         },
     };
-    let _ = py;
     Ok(PyErr::from_value(given))
 }

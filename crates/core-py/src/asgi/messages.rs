@@ -1,46 +1,37 @@
 //! The words of ASGI's messages, interned once.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict};
 
 use crate::capi::set;
+use crate::interned::interned;
 
-macro_rules! words {
-    ($($field:ident $text:literal,)*) => {
-        /// Keys and types of messages.
-        pub struct Words { $(pub $field: Py<PyString>,)* }
-
-        impl Words {
-            pub fn new(py: Python<'_>) -> Words {
-                Words { $($field: PyString::intern(py, $text).unbind(),)* }
-            }
-        }
-    };
-}
-
-words! {
-    kind "type",
-    status "status",
-    headers "headers",
-    body "body",
-    more_body "more_body",
-    trailers "trailers",
-    more_trailers "more_trailers",
-    path "path",
-    links "links",
-    file "file",
-    offset "offset",
-    count "count",
-    http_request "http.request",
-    http_disconnect "http.disconnect",
-    text "text",
-    bytes "bytes",
-    code "code",
-    reason "reason",
-    subprotocol "subprotocol",
-    websocket_connect "websocket.connect",
-    websocket_receive "websocket.receive",
-    websocket_disconnect "websocket.disconnect",
+interned! {
+    /// Keys and types of messages.
+    pub struct Words {
+        kind "type",
+        status "status",
+        headers "headers",
+        body "body",
+        more_body "more_body",
+        trailers "trailers",
+        more_trailers "more_trailers",
+        path "path",
+        links "links",
+        file "file",
+        offset "offset",
+        count "count",
+        http_request "http.request",
+        http_disconnect "http.disconnect",
+        text "text",
+        bytes "bytes",
+        code "code",
+        reason "reason",
+        subprotocol "subprotocol",
+        websocket_connect "websocket.connect",
+        websocket_receive "websocket.receive",
+        websocket_disconnect "websocket.disconnect",
+    }
 }
 
 impl Words {

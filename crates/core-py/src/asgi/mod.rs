@@ -6,10 +6,12 @@
 
 mod awaitable;
 mod call;
+mod ending;
 mod engine;
 mod environ;
 mod http;
 mod messages;
+mod news;
 mod scope;
 mod server;
 mod task;

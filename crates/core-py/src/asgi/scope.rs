@@ -13,6 +13,7 @@ use rustix::net::getsockname;
 
 use crate::asgi::server::Asgi;
 use crate::capi::{latin1, set, utf8};
+use crate::interned::interned;
 use crate::place::Place;
 
 /// What an app can rely on.
@@ -33,32 +34,22 @@ pub struct Peer {
     server: Option<Py<PyTuple>>,
 }
 
-macro_rules! keys {
-    ($($field:ident $text:literal,)*) => {
-        struct Keys { $($field: Py<PyString>,)* }
-
-        impl Keys {
-            fn new(py: Python<'_>) -> Keys {
-                Keys { $($field: PyString::intern(py, $text).unbind(),)* }
-            }
-        }
-    };
-}
-
-keys! {
-    http_version "http_version",
-    method "method",
-    scheme "scheme",
-    path "path",
-    raw_path "raw_path",
-    query_string "query_string",
-    root_path "root_path",
-    headers "headers",
-    client "client",
-    server "server",
-    state "state",
-    extensions "extensions",
-    subprotocols "subprotocols",
+interned! {
+    struct Keys {
+        http_version "http_version",
+        method "method",
+        scheme "scheme",
+        path "path",
+        raw_path "raw_path",
+        query_string "query_string",
+        root_path "root_path",
+        headers "headers",
+        client "client",
+        server "server",
+        state "state",
+        extensions "extensions",
+        subprotocols "subprotocols",
+    }
 }
 
 struct Template {

@@ -3,26 +3,25 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monoceros_engine::clock::unix_seconds;
-use monoceros_engine::scoreboard::IncidentKind;
 use monoceros_engine::{
-    AppThread, Arrived, Body, Broken, Class, Engine, Gateway, Key, Lines, News, Outcome,
-    READ_BUFFER, Stream, locked,
+    AppThread, Arrived, Body, Broken, Engine, Gateway, Key, Lines, Outcome, READ_BUFFER, Stream,
+    locked,
 };
 use monoceros_http1::{DateCache, Status, Version};
-use monoceros_websocket::{CloseCode, Compression};
+use monoceros_websocket::Compression;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::asgi::awaitable::{Done, Pending, Wanted};
-use crate::asgi::call::{Call, Callables, ClientDisconnected, Response, State, wake};
+use crate::asgi::call::{Call, Callables, Response, State, wake};
 use crate::asgi::messages::Words;
 use crate::asgi::scope::{Kind, Peer, Scopes};
 use crate::asgi::task::Tasks;
 use crate::asgi::websocket::{Asked, asked};
-use crate::asgi::{environ, http, websocket};
+use crate::asgi::{environ, websocket};
 use crate::capi::{call3, is_sole_reference};
-use crate::journal::{Clock, DEBUG, ERROR, INFO, Journal, Observed, Request, WARNING};
+use crate::journal::{Clock, ERROR, Journal, Observed, Request};
 
 /// Calls that are kept for the next requests: what a batch of events needs.
 const CALLS_KEPT: usize = 128;
@@ -150,9 +149,14 @@ impl Asgi {
         drop(gone);
     }
 
-    fn find<'py>(&self, py: Python<'py>, key: Key) -> Option<Bound<'py, Call>> {
+    pub fn find<'py>(&self, py: Python<'py>, key: Key) -> Option<Bound<'py, Call>> {
         let listed = lock(&self.listed);
         Some(listed.get(key.index())?.as_ref()?.bind(py).clone())
+    }
+
+    /// All that wait for news.
+    pub fn all_listed(&self, py: Python<'_>) -> Vec<Py<Call>> {
+        lock(&self.listed).iter().flatten().map(|call| call.clone_ref(py)).collect()
     }
 
     /// Lets go of everything that would keep the server alive.
@@ -394,38 +398,6 @@ impl Server {
         asgi.journal.tell(py, observed, &mut clock, &self.lines, status, sent, close, false);
     }
 
-    /// What of a task's end the log has to know.
-    fn explain_end(
-        &self,
-        py: Python<'_>,
-        target: &str,
-        error: Option<PyErr>,
-        cancelled: bool,
-        was: Response,
-        disconnected: bool,
-    ) {
-        let journal = &self.asgi.journal;
-        let what = format!("Error handling request {target}");
-        match error {
-            Some(error) if disconnected && comes_from_the_peer(py, &error) => {
-                journal.say(py, DEBUG, "Ignoring premature client disconnection.", None);
-            }
-            Some(error) => journal.say(py, ERROR, &what, Some(error)),
-            None if was == Response::Over || disconnected => {}
-            None if cancelled => {
-                journal.say(py, WARNING, &format!("{what}: its task was cancelled"), None);
-            }
-            None => {
-                let wrong = match was {
-                    Response::Fresh => "the app returned without a response",
-                    Response::Begun => "the app returned without a body after the response's start",
-                    _ => "the app returned before its response was complete",
-                };
-                journal.say(py, ERROR, &format!("{what}: {wrong}"), None);
-            }
-        }
-    }
-
     /// A call whose functions nobody has kept serves another request.
     fn keep(&self, py: Python<'_>, callables: Callables) {
         let sole = |object: &Py<PyAny>| is_sole_reference(object.bind(py));
@@ -435,155 +407,6 @@ impl Server {
                 free.push(callables);
             }
         }
-    }
-
-    /// What has happened to a connection that the app has.
-    pub fn on_news(&self, py: Python<'_>, news: News) -> PyResult<()> {
-        let key = match news {
-            News::Socket(key, _)
-            | News::Deadline(key, _)
-            | News::Overdue(key)
-            | News::Slow(key) => key,
-        };
-        let Some(call) = self.asgi.find(py, key) else { return Ok(()) };
-        let mut state = call.get().lock()?;
-        if state.websocket.is_some() && !matches!(news, News::Overdue(_) | News::Slow(_)) {
-            websocket::on_news(py, call.get(), &mut state, news)?;
-            let waiters = state.take_waiters();
-            drop(state);
-            return wake(py, waiters);
-        }
-        let mut ends = false;
-        match news {
-            News::Socket(_, flags) => {
-                let gone = state.stream.note(flags);
-                if state.blocked && state.flush(self).is_err() {
-                    state.disconnected = true;
-                }
-                if gone && !state.disconnected {
-                    state.disconnected = true;
-                }
-                ends = state.disconnected;
-            }
-            News::Deadline(_, Class::Write) => {
-                if state.blocked && self.engine.has_stalled(&mut state.stream) {
-                    let peer = state.stream.peer_name();
-                    let text =
-                        format!("{peer} has stopped reading its response: connection closed");
-                    self.asgi.journal.say(py, INFO, &text, None);
-                    state.disconnected = true;
-                    state.end(self, Outcome::Abort);
-                    ends = true;
-                }
-            }
-            News::Deadline(_, Class::Body) => {
-                if state.stream.has_incoming() {
-                    state.disconnected = true;
-                    state.body_told = true;
-                    let status = Status::REQUEST_TIMEOUT;
-                    http::refuse(py, call.get(), &mut state, status, "its body took too long");
-                    ends = true;
-                }
-            }
-            News::Deadline(..) => {}
-            News::Overdue(_) => return self.overdue(&call, state),
-            News::Slow(_) => {
-                let writing = state.is_sent();
-                self.engine.report(&state.stream, IncidentKind::Slow, writing, false);
-                let task = state.task.as_ref().map(|task| task.clone_ref(py));
-                drop(state);
-                return self.say_where(py, WARNING, "slow", task);
-            }
-        }
-        let waiters = state.take_waiters();
-        let task = match ends && state.grace.is_none() && !state.cancelled {
-            true => state.task.as_ref().map(|task| task.clone_ref(py)),
-            false => None,
-        };
-        drop(state);
-        wake(py, waiters)?;
-        match task {
-            Some(task) => self.grant_grace(&call, &task),
-            None => Ok(()),
-        }
-    }
-
-    /// The worker has begun to drain: WebSockets, which would go on for ever, are closed.
-    pub fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        let listed: Vec<Py<Call>> =
-            lock(&self.asgi.listed).iter().flatten().map(|call| call.clone_ref(py)).collect();
-        for call in listed {
-            let mut state = call.get().lock()?;
-            websocket::drain(self, &mut state)?;
-            let waiters = state.take_waiters();
-            drop(state);
-            wake(py, waiters)?;
-        }
-        Ok(())
-    }
-
-    /// With what WebSockets are closed while the worker drains.
-    pub fn farewell(&self) -> CloseCode {
-        if self.engine.server_stops() { CloseCode::GOING_AWAY } else { CloseCode::SERVICE_RESTART }
-    }
-
-    /// The same, where it does drain.
-    pub fn is_draining(&self) -> Option<CloseCode> {
-        self.engine.is_draining().then(|| self.farewell())
-    }
-
-    /// The client has left: the app has so long to notice.
-    fn grant_grace(&self, call: &Bound<'_, Call>, task: &Py<PyAny>) -> PyResult<()> {
-        let py = call.py();
-        let timer = if self.asgi.grace > 0.0 {
-            let cancel = task.getattr(py, "cancel")?;
-            let event_loop = self.asgi.event_loop.bind(py);
-            Some(event_loop.call_method1("call_later", (self.asgi.grace, cancel))?)
-        } else {
-            task.call_method0(py, "cancel")?;
-            None
-        };
-        let mut state = call.get().lock()?;
-        state.grace = timer.map(Bound::unbind);
-        state.cancelled = true;
-        Ok(())
-    }
-
-    /// A request has run for longer than it may: 504 where nothing was sent, and its task is
-    /// cancelled.
-    fn overdue(&self, call: &Bound<'_, Call>, mut state: MutexGuard<'_, State>) -> PyResult<()> {
-        let py = call.py();
-        let writing = state.is_sent();
-        self.engine.report(&state.stream, IncidentKind::Overdue, writing, !writing);
-        state.fail(self, Status::GATEWAY_TIMEOUT);
-        state.disconnected = true;
-        state.cancelled = true;
-        // The 504 is told by whoever explains it.
-        state.observed = None;
-        let waiters = state.take_waiters();
-        let task = state.task.as_ref().map(|task| task.clone_ref(py));
-        drop(state);
-        self.say_where(py, ERROR, "overdue", task.as_ref().map(|task| task.clone_ref(py)))?;
-        wake(py, waiters)?;
-        if let Some(task) = task {
-            task.call_method0(py, "cancel")?;
-        }
-        Ok(())
-    }
-
-    /// Where a request's coroutine is: stacks of threads do not show it.
-    fn say_where(
-        &self,
-        py: Python<'_>,
-        level: i32,
-        what: &str,
-        task: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let (Some(explain), Some(task)) = (&self.asgi.explain, task) else { return Ok(()) };
-        let text: String = explain.bind(py).call1((task,))?.extract()?;
-        let text = format!("The {what} request is at:\n{text}");
-        self.asgi.journal.say(py, level, &text, None);
-        Ok(())
     }
 
     /// Writes the access lines that wait; `all`: before the loop waits.
@@ -598,23 +421,4 @@ impl Server {
             self.asgi.journal.say(py, ERROR, &text, None);
         }
     }
-}
-
-/// An exception that stands for the client's leaving: ours, or one that was raised because of it.
-fn comes_from_the_peer(py: Python<'_>, error: &PyErr) -> bool {
-    let mut error = Some(error.clone_ref(py));
-    while let Some(current) = error {
-        if current.is_instance_of::<ClientDisconnected>(py) {
-            return true;
-        }
-        let name = current.get_type(py).name();
-        if name.is_ok_and(|name| name == "ClientDisconnect") {
-            return true;
-        }
-        error = current.cause(py).or_else(|| {
-            let context = current.value(py).getattr("__context__").ok()?;
-            (!context.is_none()).then(|| PyErr::from_value(context))
-        });
-    }
-    false
 }

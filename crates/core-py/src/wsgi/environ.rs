@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::capi::{header_key, latin1, set, set_default};
+use crate::interned::interned;
 use crate::place::Place;
 use crate::wsgi::client::Client;
 use crate::wsgi::{FileWrapper, Input, Wsgi};
@@ -26,37 +27,27 @@ pub struct Facts {
     pub errors: Py<PyAny>,
 }
 
-macro_rules! keys {
-    ($($field:ident $text:literal,)*) => {
-        /// Interned keys.
-        struct Keys { $($field: Py<PyString>,)* }
-
-        impl Keys {
-            fn new(py: Python<'_>) -> Keys {
-                Keys { $($field: PyString::intern(py, $text).unbind(),)* }
-            }
-        }
-    };
-}
-
-keys! {
-    request_method "REQUEST_METHOD",
-    path_info "PATH_INFO",
-    query_string "QUERY_STRING",
-    raw_uri "RAW_URI",
-    server_protocol "SERVER_PROTOCOL",
-    server_name "SERVER_NAME",
-    server_port "SERVER_PORT",
-    remote_addr "REMOTE_ADDR",
-    remote_port "REMOTE_PORT",
-    wsgi_input "wsgi.input",
-    socket "gunicorn.socket",
-    url_scheme "wsgi.url_scheme",
-    script_name "SCRIPT_NAME",
-    host "HTTP_HOST",
-    proxy_protocol "PROXY_PROTOCOL",
-    proxy_addr "PROXY_ADDR",
-    proxy_port "PROXY_PORT",
+interned! {
+    /// Interned keys.
+    struct Keys {
+        request_method "REQUEST_METHOD",
+        path_info "PATH_INFO",
+        query_string "QUERY_STRING",
+        raw_uri "RAW_URI",
+        server_protocol "SERVER_PROTOCOL",
+        server_name "SERVER_NAME",
+        server_port "SERVER_PORT",
+        remote_addr "REMOTE_ADDR",
+        remote_port "REMOTE_PORT",
+        wsgi_input "wsgi.input",
+        socket "gunicorn.socket",
+        url_scheme "wsgi.url_scheme",
+        script_name "SCRIPT_NAME",
+        host "HTTP_HOST",
+        proxy_protocol "PROXY_PROTOCOL",
+        proxy_addr "PROXY_ADDR",
+        proxy_port "PROXY_PORT",
+    }
 }
 
 /// Known fields fit into the bits of one word that remembers which have been seen.
