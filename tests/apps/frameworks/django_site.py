@@ -70,7 +70,12 @@ async def stream(request: ASGIRequest) -> StreamingHttpResponse:
 
 
 async def endless(request: ASGIRequest) -> StreamingHttpResponse:
-    return StreamingHttpResponse(shared.endless())
+    # Django cancels the task that sends, and leaves the generator to the garbage collector: so it
+    # is the task's end that is told.
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda _: note("stream over"))
+    return StreamingHttpResponse(shared.ticks())
 
 
 async def broken(request: ASGIRequest) -> StreamingHttpResponse:

@@ -55,13 +55,18 @@ async def pieces(number: int = PIECES) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
+async def ticks() -> AsyncIterator[bytes]:
+    """A stream that only its client's leaving ends."""
+    while True:
+        yield b"tick\n"
+        await asyncio.sleep(0.01)
+
+
 async def endless() -> AsyncIterator[bytes]:
-    """A stream that only its client's leaving ends; says so, however it learns of it."""
-    note("stream begun")
+    """The same; says when it ends, however it learns of it."""
     try:
-        while True:
-            yield b"tick\n"
-            await asyncio.sleep(0.01)
+        async for tick in ticks():
+            yield tick
     finally:
         note("stream over")
 
