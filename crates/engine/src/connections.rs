@@ -276,6 +276,12 @@ pub enum Class {
     Pong = 8,
 }
 
+impl Class {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
 const CLASSES: [Class; 9] = [
     Class::Silent,
     Class::Idle,
@@ -303,7 +309,7 @@ struct Entry<G: Gateway> {
     deadline: Moment,
     /// Classes in whose queue this entry stands, one bit each: setting a deadline anew does not
     /// queue again.
-    queued: u8,
+    queued: u16,
 }
 
 /// Looking a key up.
@@ -450,7 +456,7 @@ impl<G: Gateway> Connections<G> {
         let Some(entry) = self.entry(key) else { return };
         entry.class = Some(class);
         entry.deadline = deadline;
-        let bit = 1 << class as u8;
+        let bit = class.bit();
         if entry.queued & bit == 0 && deadline != Moment::NEVER {
             entry.queued |= bit;
             self.queues[class as usize].push_back((deadline, key));
@@ -491,14 +497,14 @@ impl<G: Gateway> Connections<G> {
                 self.queues[queue].pop_front();
                 let Some(entry) = self.entry(key) else { continue };
                 if entry.class != Some(class) {
-                    entry.queued &= !(1 << queue);
+                    entry.queued &= !class.bit();
                 } else if entry.deadline > now {
                     let deadline = entry.deadline;
                     let queue = &mut self.queues[queue];
                     let place = queue.partition_point(|(other, _)| *other <= deadline);
                     queue.insert(place, (deadline, key));
                 } else {
-                    entry.queued &= !(1 << queue);
+                    entry.queued &= !class.bit();
                     entry.class = None;
                     return Some((key, class));
                 }
@@ -513,7 +519,7 @@ impl<G: Gateway> Connections<G> {
         while let Some(&(_, key)) = self.queues[queue].front() {
             match self.entry(key) {
                 Some(entry) if entry.class == Some(class) => return Some(key),
-                Some(entry) => entry.queued &= !(1 << queue),
+                Some(entry) => entry.queued &= !class.bit(),
                 None => {}
             }
             self.queues[queue].pop_front();
@@ -584,6 +590,20 @@ mod tests {
         let late = start.after(Span::from_millis(1500));
         assert_eq!(connections.expired(late), Some((key, Class::Idle)));
         assert!(connections.expired(late).is_none());
+    }
+
+    #[test]
+    fn every_class_has_a_queue_of_its_own() {
+        for class in CLASSES {
+            for other in CLASSES {
+                let mut connections = connections();
+                let key = admit(&mut connections);
+                connections.set_deadline(key, other, Moment(1));
+                connections.set_deadline(key, class, Moment(2));
+                let late = Moment(2).after(Span::from_secs(1));
+                assert_eq!(connections.expired(late), Some((key, class)), "after {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -272,7 +272,9 @@ def test_a_body_beyond_the_limit(serve: Serve) -> None:
         connection.send(format_request("POST", "/echo", [("Transfer-Encoding", "chunked")]))
         connection.send(chunked([bytes(600), bytes(600)]))
         assert connection.read_response("POST").status == 413
-    # The app that was called for it is told that its client has left.
+    # The app that was called for it is told that its client has left; what it makes of that is its
+    # own, and told.
+    server.expect_log("the client has left in its body")
 
 
 def test_a_client_that_stalls_in_its_body(serve: Serve) -> None:

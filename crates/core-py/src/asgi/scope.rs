@@ -132,12 +132,7 @@ impl Scopes {
                 "http.response.early_hint",
                 "http.response.trailers",
             ])?,
-            extensions10: extensions(&[
-                "http.response.pathsend",
-                "http.response.zerocopysend",
-                // Promised and left out, as for every client that does not ask for them.
-                "http.response.trailers",
-            ])?,
+            extensions10: extensions(&["http.response.pathsend", "http.response.zerocopysend"])?,
             extensions_websocket: extensions(&["websocket.http.response"])?,
             state,
             scratch: Vec::new(),
