@@ -390,3 +390,38 @@ impl Payload for BytesPayload {
         unsafe { ffi::Py_REFCNT(self.0.as_ptr()) > 1 }
     }
 }
+
+/// A str's UTF-8, which the engine sends without a copy.
+pub struct TextPayload {
+    text: Py<PyString>,
+    data: *const u8,
+    length: usize,
+}
+
+// SAFETY: what `data` points to never changes, and lives as long as `text`, which may be let go of
+// on any thread.
+unsafe impl Send for TextPayload {}
+
+impl TextPayload {
+    /// Raises where the str has no UTF-8 (lone surrogates).
+    pub fn new(text: &Bound<'_, PyString>) -> PyResult<TextPayload> {
+        // Kept by the str itself from now on, if it is not its own UTF-8 already.
+        let utf8 = text.to_str()?.as_bytes();
+        let (data, length) = (utf8.as_ptr(), utf8.len());
+        Ok(TextPayload { text: text.clone().unbind(), data, length })
+    }
+}
+
+impl AsRef<[u8]> for TextPayload {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: see above; reading needs no interpreter.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+}
+
+impl Payload for TextPayload {
+    fn is_shared(&self) -> bool {
+        // SAFETY: as for bytes.
+        unsafe { ffi::Py_REFCNT(self.text.as_ptr()) > 1 }
+    }
+}

@@ -70,7 +70,8 @@ impl Server {
                 self.engine.report(&state.stream, IncidentKind::Slow, writing, false);
                 let task = state.task.as_ref().map(|task| task.clone_ref(py));
                 drop(state);
-                return self.say_where(py, WARNING, "slow", task);
+                self.say_where(py, WARNING, "slow", task);
+                return Ok(());
             }
         }
         let waiters = state.take_waiters();
@@ -139,7 +140,7 @@ impl Server {
         let waiters = state.take_waiters();
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
-        self.say_where(py, ERROR, "overdue", task.as_ref().map(|task| task.clone_ref(py)))?;
+        self.say_where(py, ERROR, "overdue", task.as_ref().map(|task| task.clone_ref(py)));
         wake(py, waiters)?;
         if let Some(task) = task {
             task.call_method0(py, "cancel")?;
@@ -148,17 +149,18 @@ impl Server {
     }
 
     /// Where a request's coroutine is: stacks of threads do not show it.
-    fn say_where(
-        &self,
-        py: Python<'_>,
-        level: i32,
-        what: &str,
-        task: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let (Some(explain), Some(task)) = (&self.asgi.explain, task) else { return Ok(()) };
-        let text: String = explain.bind(py).call1((task,))?.extract()?;
-        let text = format!("The {what} request is at:\n{text}");
-        self.asgi.journal.say(py, level, &text, None);
-        Ok(())
+    fn say_where(&self, py: Python<'_>, level: i32, what: &str, task: Option<Py<PyAny>>) {
+        let (Some(explain), Some(task)) = (&self.asgi.explain, task) else { return };
+        let told = explain.bind(py).call1((task,)).and_then(|text| text.extract::<String>());
+        match told {
+            Ok(text) => {
+                let text = format!("The {what} request is at:\n{text}");
+                self.asgi.journal.say(py, level, &text, None);
+            }
+            Err(error) => {
+                let text = format!("Cannot tell where the {what} request is");
+                self.asgi.journal.say(py, ERROR, &text, Some(error));
+            }
+        }
     }
 }

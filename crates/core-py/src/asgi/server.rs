@@ -199,10 +199,13 @@ impl Server {
             }
             Asked::Refused(error) => {
                 let mut state = call.get().lock()?;
-                self.adopt(py, thread, &mut state, Kind::WebSocket)?;
+                let adopted = self.adopt(py, thread, &mut state, Kind::WebSocket);
                 websocket::refuse(py, call.get(), &mut state, error);
                 self.tell(py, &mut state);
                 drop(state);
+                if let Err(error) = adopted {
+                    self.asgi.journal.say(py, ERROR, "Exception before a request", Some(error));
+                }
                 self.keep(py, callables);
                 return Ok(());
             }

@@ -30,7 +30,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use crate::asgi::call::{Call, HIGH_WATER, Response, State, peer_gone};
 use crate::asgi::http;
 use crate::asgi::server::{Asgi, Server};
-use crate::capi::{BytesPayload, get, set, utf8};
+use crate::capi::{BytesPayload, TextPayload, get, set, utf8};
 use crate::journal::{DEBUG, INFO};
 use wire::{abandon, pump, rest, say_goodbye, settle};
 
@@ -355,8 +355,14 @@ fn send_message(call: &Call, state: &mut State, message: &Bound<'_, PyDict>) -> 
             let text = text
                 .cast::<PyString>()
                 .map_err(|_| PyTypeError::new_err("\"text\" of a message must be a str"))?;
-            wire.message(Kind::Text, text.to_str()?.as_bytes(), exchange.tail())
-                .map_err(refused)?;
+            let payload = text.to_str()?.as_bytes();
+            if payload.len() <= COPIED || wire.compresses(payload.len()) {
+                wire.message(Kind::Text, payload, exchange.tail()).map_err(refused)?;
+            } else {
+                wire.message_header(Kind::Text, payload.len() as u64, exchange.tail())
+                    .map_err(refused)?;
+                exchange.push_payload(Box::new(TextPayload::new(text)?));
+            }
         }
         (None, Some(bytes)) => {
             let bytes = http::as_bytes(&bytes)?;
