@@ -51,7 +51,7 @@ const LINGER_LOOKS: u32 = 5;
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 const LINGER_TURN: usize = 1024 * 1024;
 /// A peer that takes nothing is looked at so often within `write_timeout` before it is cut.
-const WRITE_LOOKS: u32 = 4;
+pub(crate) const WRITE_LOOKS: u32 = 4;
 /// How often the scoreboard is told that the engine lives.
 pub const BEAT: Span = Span::from_secs(1);
 /// What an event loop has to know of a connection that it has out.

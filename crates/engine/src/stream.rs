@@ -29,10 +29,8 @@ use crate::lines::Lines;
 use crate::notice::peer_name;
 use crate::options::Options;
 use crate::output::Written;
+use crate::reactor::WRITE_LOOKS;
 use crate::tls::Received;
-
-/// A peer that takes nothing is looked at so often within `write_timeout` before it is cut.
-pub const WRITE_LOOKS: u32 = 4;
 
 pub struct Stream<G: Gateway> {
     pub exchange: Exchange<G>,
@@ -296,10 +294,6 @@ impl<G: Gateway> Stream<G> {
     /// Names the peer, for people.
     pub fn peer_name(&self) -> String {
         peer_name(self.exchange.connected())
-    }
-
-    pub fn socket_is_tls(&self) -> bool {
-        self.exchange.tls().is_some()
     }
 
     /// The events that the socket still owes an answer to.

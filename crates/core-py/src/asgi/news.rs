@@ -38,9 +38,7 @@ impl Server {
                 if state.blocked && state.flush(self).is_err() {
                     state.disconnected = true;
                 }
-                if gone && !state.disconnected {
-                    state.disconnected = true;
-                }
+                state.disconnected |= gone;
                 ends = state.disconnected;
             }
             News::Deadline(_, Class::Write) => {
